@@ -1,0 +1,1 @@
+"""The outside world: each class implements one port."""

@@ -1,0 +1,1 @@
+"""The HTTP process: services, reviewers, auditors and policy authors."""
