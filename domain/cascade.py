@@ -17,6 +17,7 @@ from domain.payload import Payload
 from domain.policy import Policy
 from domain.request import Constraints
 from domain.risk import RiskTier
+from domain.route import Considered
 from domain.stage import Budget, FailureKind, Spent, StageEvidence, StageFailure
 from domain.usage import Usage
 
@@ -32,11 +33,15 @@ class Verb(StrEnum):
 
 
 class Decision(Payload):
-    """A verb with its reason in words and the policy setting it follows from."""
+    """A verb with its reason in words and the policy setting it follows from.
+
+    ``exhausted`` says that it ends the cascade for want of a stage: then the best answer so far counts, not the last.
+    """
 
     verb: Verb
     because: str
     rule: str
+    exhausted: bool = False
 
 
 def ceilings_left(policy: Policy, demands: Constraints, spent: Spent, started: datetime) -> Budget:
@@ -119,20 +124,33 @@ def _escalate(policy: Policy, why: str, rule: str, next_stage: str | None, ceili
     if next_stage is not None and ceiling is None:
         return Decision(verb=Verb.ESCALATE, because=f"{why}; {next_stage} is next", rule=rule)
     blocked = ceiling or "no stronger stage is left"
-    return Decision(verb=Verb(policy.on_exhausted), because=f"{why}; {blocked}", rule="on_exhausted")
+    return Decision(verb=Verb(policy.on_exhausted), because=f"{why}; {blocked}", rule="on_exhausted", exhausted=True)
+
+
+def decide_no_candidates(policy: Policy, considered: Sequence[Considered]) -> Decision:
+    """Decide over a request that no stage may serve."""
+    reasons = "; ".join(f"{stage.stage}: {stage.because}" for stage in considered)
+    return Decision(
+        verb=Verb(policy.routing.on_no_candidates),
+        because=f"no stage may serve this request ({reasons})",
+        rule="routing.on_no_candidates",
+        exhausted=True,
+    )
 
 
 def decide_failure(policy: Policy, failure: StageFailure, next_stage: str | None, ceiling: str | None) -> Decision:
     """Decide over a stage that gave no answer. A ceiling ends the cascade; an unavailable model leads to the next."""
     if failure.kind is FailureKind.CEILING:
-        return Decision(verb=Verb(policy.on_exhausted), because=failure.message, rule="on_exhausted")
+        return Decision(verb=Verb(policy.on_exhausted), because=failure.message, rule="on_exhausted", exhausted=True)
     if next_stage is not None and ceiling is None:
         return Decision(verb=Verb.ESCALATE, because=f"{failure.message}; {next_stage} is next", rule="stages")
     blocked = ceiling or "no further model is left"
-    return Decision(verb=Verb(policy.on_unavailable), because=f"{failure.message}; {blocked}", rule="on_unavailable")
+    return Decision(
+        verb=Verb(policy.on_unavailable), because=f"{failure.message}; {blocked}", rule="on_unavailable", exhausted=True
+    )
 
 
-def best_so_far(policy: Policy, evidence: Sequence[StageEvidence]) -> StageEvidence | None:
+def best_so_far(evidence: Sequence[StageEvidence]) -> StageEvidence | None:
     """The answer to put before a person: fewest objections, then highest confidence, then the later stage."""
 
     def merit(item: StageEvidence) -> tuple[bool, int, float, int]:

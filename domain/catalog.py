@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -20,6 +20,8 @@ class ProviderEntry(Payload):
     api_key_env: EnvironmentName | None = None
     logprobs: bool = True
     """Whether to ask for token log-probabilities; some servers refuse a request that does."""
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """What the provider calls the longest output; OpenAI's reasoning models only know the second name."""
 
 
 class VerifierEntry(Payload):

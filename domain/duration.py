@@ -6,11 +6,12 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 _WRITTEN = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST = timedelta(days=366)
+_LIMITS = "a duration must be longer than zero and at most 366 days"
 
 
 def _parse(value: Any) -> Any:
@@ -22,13 +23,20 @@ def _parse(value: Any) -> Any:
             if value.startswith("P"):
                 return value  # ISO 8601, which is how a payload carries it
             raise ValueError(f"{value!r} is not a duration; write for example 90s, 15m, 24h or 7d")
-        value = timedelta(seconds=float(match[1]) * _SECONDS[match[2]])
-    if isinstance(value, timedelta) and not timedelta(0) < value <= _LONGEST:
-        raise ValueError("a duration must be longer than zero and at most 366 days")
+        try:
+            return timedelta(seconds=float(match[1]) * _SECONDS[match[2]])
+        except OverflowError:
+            raise ValueError(_LIMITS) from None
     return value
 
 
-Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_parse)]
+def _within_limits(value: timedelta) -> timedelta:
+    if not timedelta(0) < value <= _LONGEST:
+        raise ValueError(_LIMITS)
+    return value
+
+
+Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_parse), AfterValidator(_within_limits)]
 """A time span, written with its unit; ISO 8601 in payloads."""
 
 

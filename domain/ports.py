@@ -38,11 +38,15 @@ class AttemptJournal(Protocol):
     in between leaves an attempt that was begun and not finished; the next ``begin`` finds it.
     """
 
-    async def begin(self, call_key: str, attempt: Attempt) -> tuple[StageAnswer | None, tuple[Attempt, ...]]:
-        """Record the start of an attempt, unless an answer is stored already.
+    async def recall(self, call_key: str) -> tuple[StageAnswer | None, tuple[Attempt, ...]]:
+        """The stored answer, if any, and every attempt recorded. Attempts without an end come back ``unconfirmed``."""
+        ...
 
-        ``attempt`` carries the upper estimate of what it may cost. Returns the stored answer, if any, and all attempts
-        recorded before; with a stored answer nothing is written. Attempts without an end come back ``unconfirmed``.
+    async def begin(self, call_key: str, attempt: Attempt) -> tuple[StageAnswer | None, tuple[Attempt, ...]]:
+        """Record the start of an attempt; ``attempt`` carries the upper estimate of what it may cost.
+
+        Returns what ``recall`` would if this very attempt was begun before (the same number under the same key), and
+        nothing otherwise.
         """
         ...
 

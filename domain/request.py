@@ -167,3 +167,7 @@ class RequestResult(Payload):
     stages_attempted: int
     cost_usd: Decimal
     baseline_cost_usd: Decimal
+    tokens: int
+    """Input and output tokens of all attempts."""
+    ended_at: datetime | None = None
+    """When the end was committed; None in results written before this was told."""

@@ -81,6 +81,15 @@ class DecisionStatus(StrEnum):
     LATE = "late"
 
 
+class ReviewState(StrEnum):
+    """Where a review stands. Only a pending one awaits a decision."""
+
+    PENDING = "pending"
+    DECIDED = "decided"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
 class Proposal(Payload):
     """The text put before the reviewer. ``stage_index`` is None where no model gave an answer."""
 

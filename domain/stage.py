@@ -26,7 +26,7 @@ class Budget(Payload):
 
 
 class StageTask(Payload):
-    """The argument of the stage Activity. ``visit`` counts the runs of this stage within one request, from 1."""
+    """The argument of the stage Activity. ``visit`` counts the stage calls of one request, from 1."""
 
     request_id: str
     policy: str

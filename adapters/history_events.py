@@ -1,0 +1,128 @@
+"""Progress of a request, read from its Workflow's history: what a person following it wants to see, without content."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+from temporalio.api.common.v1 import Payloads
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import WorkflowHandle
+
+from domain.payload import Payload
+
+_ENDS = {
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED: "request.ended",
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED: "request.cancelled",
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED: "request.failed",
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED: "request.failed",
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT: "request.failed",
+}
+
+
+class ProgressEvent(Payload):
+    """One step of a request. ``id`` is the number of the history event, so that a reader can resume after it."""
+
+    id: int
+    name: str
+    at: datetime
+    data: dict[str, Any]
+
+
+async def progress_events(handle: WorkflowHandle[Any, Any]) -> AsyncIterator[ProgressEvent]:
+    """The events of a Workflow from its start, following it until it has ended."""
+    scheduled: dict[int, tuple[str, dict[str, Any]]] = {}
+    async for event in handle.fetch_history_events(wait_new_event=True):
+        told = _tell(event, scheduled)
+        if told is not None:
+            yield told
+        if event.event_type in _ENDS:
+            return
+
+
+def _tell(event: HistoryEvent, scheduled: dict[int, tuple[str, dict[str, Any]]]) -> ProgressEvent | None:
+    name: str | None = None
+    data: dict[str, Any] = {}
+    match event.event_type:
+        case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
+            name = "request.started"
+        case EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+            attributes = event.activity_task_scheduled_event_attributes
+            task = (attributes.activity_type.name, _first(attributes.input))
+            scheduled[event.event_id] = task
+            name, data = _scheduled(*task)
+        case EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+            done = event.activity_task_completed_event_attributes
+            activity, argument = scheduled.get(done.scheduled_event_id, ("", {}))
+            name, data = _completed(activity, argument, _first(done.result))
+        case EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED:
+            failed = event.activity_task_failed_event_attributes
+            name, data = _failed(*scheduled.get(failed.scheduled_event_id, ("", {})), failed.failure.message)
+        case EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT:
+            late = event.activity_task_timed_out_event_attributes
+            name, data = _failed(*scheduled.get(late.scheduled_event_id, ("", {})), "gave no answer in time")
+        case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
+            name = "review.signalled"
+        case kind if kind in _ENDS:
+            name = _ENDS[kind]
+    if name is None:
+        return None
+    return ProgressEvent(id=event.event_id, name=name, at=event.event_time.ToDatetime(tzinfo=UTC), data=data)
+
+
+def _scheduled(activity: str, argument: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    if activity == "run_stage":
+        return "stage.started", {"stage": argument["stage"]["name"], "model": argument["model"]["name"]}
+    return None, {}
+
+
+def _completed(activity: str, argument: dict[str, Any], result: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    match activity:
+        case "route":
+            considered = [stage["stage"] for stage in result["considered"] if stage["eligible"]]
+            return "request.routed", {"risk": result["risk"], "stages": considered}
+        case "run_stage":
+            answer = result["answer"]
+            return "stage.answered", {
+                "stage": argument["stage"]["name"],
+                "model_version_served": answer["model_version_served"],
+                "cost_usd": answer["cost_usd"],
+                "attempts": len(result["attempts"]),
+            }
+        case "open_review":
+            fields = ("why", "risk", "queue", "expires_at")
+            return "request.held", {field: argument[field] for field in fields}
+        case "end_request":
+            fields = ("status", "outcome", "cost_usd", "baseline_cost_usd", "model", "stages_attempted")
+            return "request.decided", {field: argument["result"][field] for field in fields}
+        case check if check.startswith("check_"):
+            return "check.finished", {
+                "stage": argument["stage"],
+                "check": result["name"],
+                "verdict": result["verdict"],
+                "score": result.get("score"),
+            }
+    return None, {}
+
+
+def _failed(activity: str, argument: dict[str, Any], message: str) -> tuple[str | None, dict[str, Any]]:
+    if activity == "run_stage":
+        return "stage.failed", {"stage": argument["stage"]["name"], "because": message}
+    if activity.startswith("check_"):
+        return "check.finished", {
+            "stage": argument["stage"],
+            "check": argument["guardrail"]["name"],
+            "verdict": "error",
+            "score": None,
+        }
+    return None, {}
+
+
+def _first(payloads: Payloads) -> dict[str, Any]:
+    if not payloads.payloads:
+        return {}
+    decoded = json.loads(payloads.payloads[0].data or b"null")
+    return decoded if isinstance(decoded, dict) else {}

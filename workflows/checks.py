@@ -1,0 +1,43 @@
+"""Runs guardrails: one Activity each, all of one text in parallel. What fails to judge is an error, never a pass."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from activities.guardrails import ACTIVITY_OF
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+from domain.guardrails import CheckResult, CheckTask, Guardrail, Judged, Verdict
+from workflows.options import guardrail_options
+
+
+async def run_checks(
+    request_id: str, stage: str | None, guardrails: Sequence[Guardrail], judged: Judged
+) -> tuple[CheckResult, ...]:
+    """The results of ``guardrails`` over ``judged``, in the order of the policy."""
+    tasks = [_run_check(CheckTask(request_id=request_id, stage=stage, guardrail=g, judged=judged)) for g in guardrails]
+    return tuple(await asyncio.gather(*tasks))
+
+
+async def _run_check(task: CheckTask) -> CheckResult:
+    guardrail = task.guardrail
+    judged_text = f"answer of {task.stage}" if task.stage else ("edited text" if not task.judged.by_model else "input")
+    try:
+        return await workflow.execute_activity(
+            ACTIVITY_OF[guardrail.check],
+            task,
+            result_type=CheckResult,
+            **guardrail_options(guardrail, f"{guardrail.name} on the {judged_text}"),
+        )
+    except ActivityError as error:
+        if is_cancelled_exception(error):
+            raise
+        cause = error.cause.__class__.__name__ if error.cause is not None else error.__class__.__name__
+        return CheckResult(
+            name=guardrail.name,
+            check=guardrail.check,
+            verdict=Verdict.ERROR,
+            rationale=f"gave no verdict in time or failed ({cause})",
+        )
