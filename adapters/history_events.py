@@ -93,8 +93,7 @@ def _completed(activity: str, argument: dict[str, Any], result: dict[str, Any]) 
                 "attempts": len(result["attempts"]),
             }
         case "open_review":
-            fields = ("why", "risk", "queue", "expires_at")
-            return "request.held", {field: argument[field] for field in fields}
+            return "request.held", {field: argument[field] for field in ("why", "risk", "queue", "expires_at")}
         case "end_request":
             fields = ("status", "outcome", "cost_usd", "baseline_cost_usd", "model", "stages_attempted")
             return "request.decided", {field: argument["result"][field] for field in fields}

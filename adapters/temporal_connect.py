@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
-from temporalio.client import Client, ClientConnectConfig
+from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
 
 from adapters.temporal_plugin import temporal_plugin
@@ -15,15 +16,18 @@ from domain.attributes import SEARCH_ATTRIBUTES
 
 async def connect(address: str, namespace: str, *, lazy: bool = False) -> Client:
     """A client of the Temporal service at ``address``. With ``lazy`` it connects with its first call."""
-    config: ClientConnectConfig = ClientConfig.load_client_connect_config()
-    config["target_host"] = address
-    config["namespace"] = namespace
-    return await Client.connect(**config, lazy=lazy, plugins=[temporal_plugin()])
+    known = ClientConfig.load_client_connect_config()
+    known["target_host"] = address
+    known["namespace"] = namespace
+    config: dict[str, Any] = {**known, "lazy": lazy, "plugins": [temporal_plugin()]}
+    return await Client.connect(**config)
 
 
 async def register_search_attributes(client: Client) -> None:
     """Add our Search Attributes to a Temporal service that lacks them."""
-    known = await client.operator_service.list_search_attributes(ListSearchAttributesRequest(namespace=client.namespace))
+    known = await client.operator_service.list_search_attributes(
+        ListSearchAttributesRequest(namespace=client.namespace)
+    )
     missing = [name for name in SEARCH_ATTRIBUTES if name not in known.custom_attributes]
     if missing:
         await add_search_attributes(client, missing)

@@ -109,11 +109,12 @@ class TemporalRequests:
         handle = self._client.get_workflow_handle(request_id, result_type=RequestResult)
         try:
             async with asyncio.timeout(seconds):
-                return await handle.result()
+                result: RequestResult = await handle.result()
         except TimeoutError:
             return None
         except WorkflowFailureError as error:
             raise _ended(error) from error
+        return result
 
     async def cancel(self, request_id: str, reason: str) -> bool:
         """Ask the Workflow to stop; False if it has ended already."""
@@ -128,9 +129,10 @@ class TemporalRequests:
         """Where the Workflow stands; None when no worker tells in time."""
         handle = self._client.get_workflow_handle(request_id)
         try:
-            return await handle.query("status", result_type=Progress, rpc_timeout=_QUERY_TIMEOUT)
+            progress: Progress = await handle.query("status", result_type=Progress, rpc_timeout=_QUERY_TIMEOUT)
         except RPCError:
             return None
+        return progress
 
     def events(self, request_id: str) -> AsyncIterator[ProgressEvent]:
         """What happened and happens, from the Workflow's history, until it has ended."""

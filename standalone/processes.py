@@ -71,10 +71,9 @@ class Process:
         if self._process is None or not self.running:
             return
         self._process.terminate()
-        deadline = asyncio.get_running_loop().time() + grace
-        while self.running and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(0.05)
-        if self.running:
+        try:
+            await asyncio.to_thread(self._process.wait, grace)
+        except subprocess.TimeoutExpired:
             self.kill()
 
     def tail(self) -> str:
@@ -85,7 +84,7 @@ class Process:
             return "(no log)"
 
     async def until(self, ready: Callable[[], Awaitable[bool]], seconds: float) -> None:
-        """Wait until ``ready`` says so. Raises ``StackError`` with the log's end if the child dies or takes too long."""
+        """Wait until ``ready`` says so. Raises ``StackError`` with the end of its log if it dies or takes too long."""
         deadline = asyncio.get_running_loop().time() + seconds
         while not await ready():
             if not self.running:

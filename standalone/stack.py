@@ -74,7 +74,14 @@ class Stack:
         )
         self.worker = self._python("worker", "worker")
         self.api = self._python("api", "api")
-        self.credentials: Credentials | None = None
+        self._credentials: Credentials | None = None
+
+    @property
+    def issued(self) -> Credentials:
+        """The keys of the running stack."""
+        if self._credentials is None:
+            raise StackError("the stack was not started")
+        return self._credentials
 
     def _settings(self) -> Settings:
         options = self.options
@@ -136,7 +143,7 @@ class Stack:
         self._ports_are_free()
         self.options.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         await asyncio.to_thread(migrate, self.settings.database_url)
-        self.credentials = await ensure_credentials(self.settings, self.options.data, self.url)
+        self._credentials = await ensure_credentials(self.settings, self.options.data, self.url)
         for process in (self.temporal, self.provider):
             if process is not None:
                 process.start()

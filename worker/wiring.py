@@ -9,10 +9,10 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
-from activities.guardrails import GuardrailActivities
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from activities.guardrails import GuardrailActivities
 from activities.ledger import LedgerActivities
 from activities.routing import RoutingActivities
 from activities.stages import StageActivities

@@ -306,6 +306,7 @@ class CascadeWorkflow:
         self, result: RequestResult, judged: tuple[JudgedDecision, ...], winner: DecisionEnvelope | None
     ) -> RequestResult:
         """Commit the end, and after it whatever decision still arrives, until nothing more does."""
+        result = result.model_copy(update={"ended_at": workflow.now()})
         self._recorder.note(
             RecordKind.ENDED,
             result.reason,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from activities.guardrails import ACTIVITY_OF
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
+from activities.guardrails import ACTIVITY_OF
 from domain.guardrails import CheckResult, CheckTask, Guardrail, Judged, Verdict
 from workflows.options import guardrail_options
 
@@ -25,7 +25,7 @@ async def _run_check(task: CheckTask) -> CheckResult:
     guardrail = task.guardrail
     judged_text = f"answer of {task.stage}" if task.stage else ("edited text" if not task.judged.by_model else "input")
     try:
-        return await workflow.execute_activity(
+        result: CheckResult = await workflow.execute_activity(
             ACTIVITY_OF[guardrail.check],
             task,
             result_type=CheckResult,
@@ -41,3 +41,4 @@ async def _run_check(task: CheckTask) -> CheckResult:
             verdict=Verdict.ERROR,
             rationale=f"gave no verdict in time or failed ({cause})",
         )
+    return result

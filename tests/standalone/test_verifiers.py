@@ -6,7 +6,7 @@ import time
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.guardrails import Verdict
@@ -105,14 +105,8 @@ numbers = st.integers(1, 5000)
 units = st.sampled_from(["", " apples", " kg", " boxes of tea", " meters/lap"])
 signs = st.sampled_from(
     [
-        ("+", "+"),
-        ("-", "-"),
-        ("*", "*"),
-        ("*", "\N{MULTIPLICATION SIGN}"),
-        ("*", "x"),
-        ("*", "\\*"),
-        ("/", "÷"),
-        ("/", "/"),
+        *(("+", "+"), ("-", "-"), ("*", "*"), ("*", "\N{MULTIPLICATION SIGN}"), ("*", "x"), ("*", "\\*")),
+        *(("/", "/"), ("/", "\N{DIVISION SIGN}")),
     ]
 )
 
@@ -149,6 +143,7 @@ def shown(value: Fraction) -> str:
     return f"{value.numerator:,}" if value.denominator == 1 else f"{float(round(value, 4)):.4f}"
 
 
+@settings(deadline=None)
 @given(sums(), units)
 def test_every_true_equation_passes(written: tuple[str, Fraction], unit: str) -> None:
     text, result = written
@@ -157,6 +152,7 @@ def test_every_true_equation_passes(written: tuple[str, Fraction], unit: str) ->
     assert said.score == 1
 
 
+@settings(deadline=None)
 @given(sums(), st.integers(2, 900), st.sampled_from([-1, 1]))
 def test_every_false_equation_fails(written: tuple[str, Fraction], off: int, sign: int) -> None:
     text, result = written
@@ -164,18 +160,21 @@ def test_every_false_equation_fails(written: tuple[str, Fraction], off: int, sig
     assert verify_arithmetic(f"So they have {text} = {false} in the end.").verdict is Verdict.FAIL
 
 
+@settings(deadline=None)
 @given(sums(), sums())
 def test_one_false_equation_among_true_ones_is_found(first: tuple[str, Fraction], second: tuple[str, Fraction]) -> None:
     good, bad = f"{first[0]} = {shown(first[1])}", f"{second[0]} = {shown(second[1] + 3)}"
     assert verify_arithmetic(f"We see {good}. Then {bad}.").verdict is Verdict.FAIL
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_no_text_breaks_the_checks(text: str) -> None:
     assert verify_arithmetic(text).verdict in (Verdict.PASS, Verdict.FAIL)
     assert CITATIONS.verify(text).verdict in (Verdict.PASS, Verdict.FAIL)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="0123456789 +-*/=^().,%<>x$ab\n", max_size=200))
 def test_no_formula_breaks_the_check(text: str) -> None:
     assert verify_arithmetic(text).verdict in (Verdict.PASS, Verdict.FAIL)
