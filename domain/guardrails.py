@@ -179,7 +179,7 @@ class Bound(Payload):
 
 
 class BoundsGuardrail(_Guardrail):
-    """Fails when a number of the JSON answer lies outside its bounds or is missing."""
+    """Fails when a number of the JSON answer lies outside its bounds or is missing; cannot judge what is not JSON."""
 
     check: Literal["bounds"]
     bounds: tuple[Bound, ...] = Field(min_length=1)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from activities.checks.results import MOST_FINDINGS, failed_or_passed
+from activities.checks.results import MOST_FINDINGS, failed_or_passed, result
 from activities.checks.strict_json import NotJsonError, parse
-from domain.guardrails import Bound, BoundsGuardrail, CheckResult, Finding, Judged
+from domain.guardrails import Bound, BoundsGuardrail, CheckResult, Finding, Judged, Verdict
 
 _MISSING = object()
 
@@ -17,12 +17,13 @@ def check(guardrail: BoundsGuardrail, judged: Judged) -> CheckResult:
     """Report every bounded field that is missing, not a number, or outside its limits.
 
     true and "12" are no numbers. A ``*`` over an empty list leaves a required field missing: a limit that nothing was
-    measured against was not kept. A field that is not required may be absent, but null is no number.
+    measured against was not kept. A field that is not required may be absent, but null is no number. Text that is not
+    JSON cannot be judged: verdict error.
     """
     try:
         value = parse(judged.text, exact=True)
     except NotJsonError as error:
-        return failed_or_passed(guardrail, [Finding(kind="json", detail=str(error))], "")
+        return result(guardrail, Verdict.ERROR, f"there are no numbers to compare: {error}")
     findings: list[Finding] = []
     for bound in guardrail.bounds:
         for path, found in _reach(value, bound.field.split("."), ""):
