@@ -16,9 +16,13 @@ from rich.panel import Panel
 from domain.errors import SluiceError
 from standalone.credentials import Credentials
 from standalone.feed import feed, nothing_fed_yet
+from standalone.recorded import RecordedOptions, run_recorded
 from standalone.samples import SAMPLES, load_samples
 from standalone.stack import Stack, StackOptions, running
 from standalone.table import Board, summarise, summary_table
+
+INTERRUPTED = 130
+"""Exit code of work that Ctrl-C ended before it was done, as shells have it."""
 
 app = typer.Typer(
     add_completion=False,
@@ -71,6 +75,27 @@ def run(
     return finish(console, _run(options, console, once=once, as_json=as_json))
 
 
+@app.command("recorded")
+def recorded(
+    file: Annotated[Path, typer.Argument(help="Recorded answers of two models, .jsonl.gz.", show_default=False)],
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N questions.", metavar="N")] = None,
+    at_once: Annotated[int, typer.Option(min=1, max=200, help="Requests under way at a time.")] = 16,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON and nothing else.")] = False,
+    data: Annotated[Path | None, typer.Option(help="Keep databases and logs here, instead of nowhere.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the HTTP API; a free one if absent.")] = None,
+    temporal_port: Annotated[int | None, typer.Option(help="Port of the Temporal dev server.")] = None,
+    ui_port: Annotated[int | None, typer.Option(help="Port of the Temporal UI.")] = None,
+    provider_port: Annotated[int | None, typer.Option(help="Port of the provider of recorded answers.")] = None,
+) -> int:
+    """Drive recorded answers of real models through a stack of its own, and report accuracy and cost.
+
+    Exit code 0 if every request ended or is held, and its cost equals the one recomputed from the texts; 1 otherwise.
+    """
+    ports = (port, temporal_port, ui_port, provider_port)
+    console = Console(stderr=as_json)
+    return finish(console, run_recorded(RecordedOptions(file, limit, at_once, data, ports), console, as_json=as_json))
+
+
 def finish(console: Console, work: Coroutine[Any, Any, int]) -> int:
     """Run ``work`` until it ends or is interrupted; errors become one message and exit code 1."""
     try:
@@ -93,7 +118,7 @@ async def _interruptible(work: Coroutine[Any, Any, int]) -> int:
     try:
         return await task
     except asyncio.CancelledError:
-        return 0
+        return INTERRUPTED
 
 
 async def _run(options: StackOptions, console: Console, *, once: bool, as_json: bool) -> int:
@@ -125,7 +150,10 @@ async def _serve(stack: Stack, console: Console, *, once: bool, as_json: bool) -
     if once:
         return code
     console.print(_welcome(stack, credentials))
-    await stack.watch()
+    try:
+        await stack.watch()
+    except asyncio.CancelledError:
+        console.print("Stopping; what is held stays held.")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Finds the equations written in a text: ``3 sprints * 60 meters/sprint = 180 meters`` is 3 * 60 = 180.
+"""Finds the equations written in a text: ``4 shifts * 55 liters/shift = 220 liters`` is 4 * 55 = 220.
 
 Prose is not a formula, so the reader is cautious: where a side holds a variable, a word that changes a number (half,
 dozen, million) or anything else it does not understand, there is no equation. A missed equation costs nothing; a
@@ -82,7 +82,7 @@ def equations(text: str, start: int = 0, end: int | None = None) -> Iterator[Equ
         left = _left_side(pieces, position)
         right = _right_side(pieces, position)
         if left is not None and right is not None and not right.plain and left.plain and left.named:
-            continue  # a label, not a number: 'Price for 8 sandwiches = 8 * $1.50'
+            continue  # a label, not a number: 'Fare of 7 riders = 7 * $2.50'
         if left is not None and right is not None and not (left.plain and right.plain):
             yield Equation(left, right, about=piece.text == "≈" or right.about)
 
@@ -206,7 +206,7 @@ def _closing(segment: Sequence[Token], opening: int) -> int:
 
 
 def _group(segment: Sequence[Token], before: Sequence[_Part], nesting: int) -> _Part:
-    """A formula in parentheses, a remark such as '(Toulouse)', or unclear."""
+    """A formula in parentheses, a remark such as '(north wing)', or unclear."""
     start, end = segment[0].start, segment[-1].end
     inside = segment[1:-1]
     if not any(piece.kind in (Kind.NUMBER, Kind.UNCLEAR) for piece in inside):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import httpx
@@ -88,18 +89,25 @@ async def _follow(http: httpx.AsyncClient, line: Line, changed: Callable[[Line],
     line.request_id = sent.json()["id"]
     line.status = "running"
     changed(line)
-    async with http.stream("GET", f"/v1/requests/{line.request_id}/events") as response:
-        response.raise_for_status()
-        async for name, data in _server_sent(response):
-            _take(line, name, data)
-            changed(line)
-            if line.status == "held":
-                break
+    # A stream that breaks off costs only the live view: how the sample ends is read below.
+    with suppress(httpx.RemoteProtocolError, httpx.ReadError):
+        await _watch(http, line, changed)
     await _read(http, line)
     changed(line)
 
 
-async def _server_sent(response: httpx.Response) -> AsyncIterator[tuple[str, dict[str, object]]]:
+async def _watch(http: httpx.AsyncClient, line: Line, changed: Callable[[Line], None]) -> None:
+    async with http.stream("GET", f"/v1/requests/{line.request_id}/events") as response:
+        response.raise_for_status()
+        async for name, data in server_sent(response):
+            _take(line, name, data)
+            changed(line)
+            if line.status == "held":
+                return
+
+
+async def server_sent(response: httpx.Response) -> AsyncIterator[tuple[str, dict[str, object]]]:
+    """Name and data of each progress event, as they arrive."""
     name = ""
     async for text in response.aiter_lines():
         if text.startswith("event:"):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -111,10 +112,15 @@ def port_is_free(host: str, port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port nobody listens on at this moment.
+
+    It lies below the range in which the system itself hands out ports: one of those may be given to a connection, or
+    to a part of the Temporal dev server, before it is used here.
+    """
+    while True:
+        port = 10_000 + secrets.randbelow(20_000)
+        if port_is_free("127.0.0.1", port):
+            return port
 
 
 async def port_answers(host: str, port: int) -> bool:

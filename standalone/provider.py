@@ -323,6 +323,8 @@ def main() -> NoReturn:
     arguments = _arguments()
     repertoire = Repertoire.of(load_samples(arguments.samples), arguments.recorded, arguments.fixed_latency_ms)
     listener = socket.create_server((arguments.host, arguments.port))
+    # Connections inherit it; without it head and body of an answer wait for each other for 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     host, port = listener.getsockname()[:2]
     print(f"simulated provider on http://{host}:{port}/v1", flush=True)
     app = create_app(repertoire, arguments.calls_file)

@@ -52,7 +52,7 @@ class Board:
         self._lines[key] = line
         if self._live is not None:
             self._live.update(self._draw())
-        elif line.settled and key not in self._reported and line.outcome + line.because:
+        elif (line.status == "held" or (line.settled and line.outcome)) and key not in self._reported:
             self._reported.add(key)
             self._console.print(
                 f"{len(self._reported):>4}/{self._total} {line.sample.policy:<17}{line.sample.id:<34}"
@@ -116,12 +116,20 @@ def _counts(lines: Sequence[Line]) -> dict[str, Any]:
 
 def summary_table(summary: dict[str, Any]) -> Table:
     """The summary for people."""
-    table = Table(title="Samples by policy", title_justify="left", title_style="bold")
-    table.add_column("policy")
-    for heading in ("requests", "completed", "held", "refused", "failed", "as expected"):
-        table.add_column(heading, justify="right")
-    table.add_column("cost, USD", justify="right")
-    table.add_column("strongest model only", justify="right")
+    table = Table(
+        title="Samples, with cost in USD and what the strongest model alone would cost",
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        padding=(0, 1, 0, 0),
+        header_style="bold",
+        pad_edge=False,
+    )
+    table.add_column("policy", no_wrap=True)
+    for heading in ("all", "completed", "held", "refused", "failed", "expected"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("USD", justify="right", no_wrap=True)
+    table.add_column("strongest", justify="right", no_wrap=True)
     rows = [*summary["policies"].items(), ("total", summary["total"])]
     for name, counts in rows:
         table.add_row(

@@ -16,10 +16,10 @@ from standalone.citations import CitationCheck, Regulation, load_register
 CITATIONS = CitationCheck(load_register())
 
 RIGHT = [
-    "He runs 3 sprints * 60 meters/sprint = 180 meters, and 180 meters/session * 3 sessions/week = 540 meters/week.",
-    "She needs a total of 3 * 20 = 60 cups. We subtract: 60 - 40 = 20 cups.",
-    "3 x 60 = <<3*60=180>>180 meters.\n#### 180",
-    "Together 160 (Toulouse) + 80 (Charleston) + 20 (Seattle) = <<160+80+20=260>>260 sheep.",
+    "It fills 4 shifts * 55 liters/shift = 220 liters, and 220 liters/day * 6 days/order = 1320 liters/order.",
+    "The hall takes 7 * 30 = 210 chairs. We take away: 210 - 85 = 125 chairs.",
+    "7 x 85 = <<7*85=595>>595 bricks.\n#### 595",
+    "In all 45 (north wing) + 38 (south wing) + 19 (annex) = <<45+38+19=102>>102 desks.",
     "It costs $1,200 + $34.50 = $1,234.50.",
     "60% of 50 = 30, and 25% of the 80 = 20.",
     "100% - 20% = 80%. The price of $100 + 10% = $110.",
@@ -46,7 +46,7 @@ NOT_READ = [
     "6s + 9 = 3s + 27, so 3s = 18",
     "x + 5 = 12",
     "3 * x = 12",
-    "Price for 8 sandwiches = 8 sandwiches * $1.50 = $12",
+    "Fare of 7 riders = 7 riders * $2.50 = $17.50",
     "half of 3 * 4 = 6",
     "2 dozen + 3 = 27",
     "1 week = 7 days",
@@ -58,7 +58,7 @@ NOT_READ = [
 ]
 WRONG = [
     "2 + 2 = 5",
-    "3 sprints * 60 meters/sprint = 190 meters",
+    "4 shifts * 55 liters/shift = 230 liters",
     "So he pays <<5*8=45>>45 dollars.\n#### 45",
     "It costs $1,200 + $34.50 = $1,235.50.",
     "60% of 50 = 20",
@@ -67,8 +67,8 @@ WRONG = [
     "5 \N{MINUS SIGN} 2 = 4",
     "10 - 3 = 7 - 2 = 4",
     "4 / 0 = 0",
-    "a total of 15 + 25 = <<15+2",
-    "and so we have 15 + 25 =",
+    "which leaves 61 + 37 = <<61+3",
+    "which leaves 61 + 37 =",
     "I cannot tell.",
     "",
 ]
