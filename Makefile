@@ -31,7 +31,7 @@ check: $(TEST_READY) ## Lint, formatting, types and layers
 bench: $(RUN_READY) ## Measure the overhead beside a bare Workflow (ARGS=--json for machines)
 	@$(BIN)/python -m standalone.bench $(ARGS)
 
-golden: $(TEST_READY) ## Capture the golden histories anew; read CONTRIBUTING.md first
+golden: $(TEST_READY) ## Capture golden histories of new paths; read CONTRIBUTING.md first
 	@$(BIN)/python -m tests.replay.capture $(ARGS)
 
 lock: ## Resolve pyproject.toml into the two lock files (needs uv; ARGS=--upgrade for newer versions)

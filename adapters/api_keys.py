@@ -111,7 +111,12 @@ class ApiKeys:
         """The tenant's keys, oldest first, revoked ones too."""
         statement = select(_keys).where(_keys.c.tenant == tenant).order_by(_keys.c.created_at, _keys.c.prefix)
         rows = await self._database.read(lambda connection: connection.execute(statement).all())
-        return tuple(ApiKey(**dict(row._mapping) | {"roles": _roles(row.roles)}) for row in rows)
+        return tuple(_api_key(row) for row in rows)
+
+    async def find(self, prefix: str) -> ApiKey | None:
+        """The key with this prefix, whosever it is; for operators."""
+        row = await self._database.read(partial(_find, prefix=prefix))
+        return None if row is None else _api_key(row)
 
     def _mac(self, secret: str) -> str:
         return hmac.new(self._pepper, secret.encode("ascii"), hashlib.sha256).hexdigest()
@@ -119,6 +124,10 @@ class ApiKeys:
 
 def _find(connection: Connection, prefix: str) -> Row[Any] | None:
     return connection.execute(select(_keys).where(_keys.c.prefix == prefix)).one_or_none()
+
+
+def _api_key(row: Row[Any]) -> ApiKey:
+    return ApiKey(**dict(row._mapping) | {"roles": _roles(row.roles)})
 
 
 def _roles(stored: str) -> frozenset[Role]:

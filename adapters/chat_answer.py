@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from domain.ports import ModelCall
-from domain.stage import StageAnswer
+from domain.stage import MAX_ANSWER_BYTES, StageAnswer
 from domain.usage import Usage, estimate_tokens
 
 _MOST_TOKENS = 100_000_000
@@ -100,6 +100,8 @@ def _message(choice: dict[str, Any]) -> tuple[str, str | None, str | None]:
         return "", "the message has no content", finish
     if not isinstance(content, str):
         return "", "the message's content is not a text", finish
+    if len(content.encode("utf-8", "replace")) > MAX_ANSWER_BYTES:
+        return "", f"the text is longer than {MAX_ANSWER_BYTES} bytes", finish
     text = _clean(content)
     defect = None if text == content else "the text held NUL characters or lone surrogates, which were replaced"
     return text, defect, finish

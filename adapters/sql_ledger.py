@@ -175,7 +175,15 @@ def _open_review(connection: Connection, opening: ReviewOpening) -> None:
     request_id = opening.request_id
     if opening.records and not append_records(connection, request_id, opening.records):
         return
-    held = connection.execute(_this_open_request, {"of_request": request_id, "status": Status.HELD.value})
+    projection = {
+        "of_request": request_id,
+        "status": Status.HELD.value,
+        "risk": opening.risk.value,
+        "cost_usd": opening.spent.cost_usd,
+        "tokens": opening.spent.tokens,
+        "stages_attempted": opening.stages_attempted,
+    }
+    held = connection.execute(_this_open_request, projection)
     if held.rowcount == 0:
         raise LedgerConflictError(f"{request_id} cannot be held: it has ended or was never admitted")
     row = {

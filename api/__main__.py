@@ -30,10 +30,13 @@ def listen(host: str, port: int) -> socket.socket:
     """A listening socket. Raises ``ServeError`` with the remedy."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listening = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno is not None else type(error).__name__
         raise ServeError(f"cannot listen on {host}:{port} ({reason}); correct SLUICE_HOST and SLUICE_PORT") from None
+    # Connections inherit it; without it head and body of an answer wait for each other for 40 ms.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 async def serve(settings: Settings, listening: socket.socket) -> None:

@@ -6,13 +6,15 @@ refusal has to name its field.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from api.errors import ApiError, bad_request
 from domain.request import RequestBody
@@ -20,6 +22,8 @@ from domain.request import RequestBody
 BodyT = TypeVar("BodyT", bound=BaseModel)
 
 _MAX_DEPTH = 100
+_MOST_DISCARDED = 32 * 1024 * 1024
+_DISCARD_SECONDS = 5.0
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}:]')
 _UNION_PART = re.compile(r"^(bool|int|float|str|constrained-str|function-.*)$")
 
@@ -45,18 +49,45 @@ def _check_content_type(request: Request) -> None:
 
 
 async def read_bytes(request: Request, max_bytes: int) -> bytes:
-    """The raw body. Raises ``ApiError`` 413 as soon as it is known to be longer than ``max_bytes``."""
+    """The raw body. Raises ``ApiError`` 413 if it is longer than ``max_bytes``; no more than that is kept."""
+    stream = request.stream()
+    if _declared(request) <= max_bytes:
+        parts: list[bytes] = []
+        size = 0
+        async for part in stream:
+            size += len(part)
+            if size > max_bytes:
+                break
+            parts.append(part)
+        else:
+            return b"".join(parts)
+    if _declared(request) <= _MOST_DISCARDED and not _asks_first(request):
+        await _discard(stream)
+    raise _too_large(max_bytes)
+
+
+def _declared(request: Request) -> int:
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > max_bytes:
-        raise _too_large(max_bytes)
-    parts: list[bytes] = []
+    return int(declared) if re.fullmatch(r"[0-9]{1,18}", declared) else 0
+
+
+async def _discard(stream: AsyncIterator[bytes]) -> None:
+    """Take in and throw away what is still on its way, within bounds.
+
+    A connection that is closed over unread data is reset, and its caller never reads why.
+    """
     size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > max_bytes:
-            raise _too_large(max_bytes)
-        parts.append(part)
-    return b"".join(parts)
+    with suppress(TimeoutError, ClientDisconnect):
+        async with asyncio.timeout(_DISCARD_SECONDS):
+            async for part in stream:
+                size += len(part)
+                if size > _MOST_DISCARDED:
+                    return
+
+
+def _asks_first(request: Request) -> bool:
+    """Whether the caller sends its body only after being told to; then nothing is on its way."""
+    return request.headers.get("expect", "").lower() == "100-continue"
 
 
 def _too_large(max_bytes: int) -> ApiError:

@@ -197,7 +197,11 @@ class UnexpectedErrors:
             await self._app(scope, receive, watched)
         except Exception as error:  # the last line of defence: whatever it is, the caller gets an answer
             structlog.get_logger("api").error(
-                "unexpected_error", error=type(error).__name__, frames=_frames(error), path=_template(scope)
+                "unexpected_error",
+                error=type(error).__name__,
+                cause=type(error.__cause__).__name__ if error.__cause__ is not None else None,
+                frames=_frames(error.__cause__ or error),
+                path=_template(scope),
             )
             if not started:
                 message = "an unexpected error happened here; it is in the log of the API. Asking again is safe"

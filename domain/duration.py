@@ -8,17 +8,17 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator
 
-_WRITTEN = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
+_WRITTEN = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST = timedelta(days=366)
 _LIMITS = "a duration must be longer than zero and at most 366 days"
 
 
 def _parse(value: Any) -> Any:
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float):
         raise ValueError(f"{value} has no unit; write a duration such as 90s, 15m, 24h or 7d")
     if isinstance(value, str):
-        match = _WRITTEN.match(value)
+        match = _WRITTEN.fullmatch(value)
         if match is None:
             if value.startswith("P"):
                 return value  # ISO 8601, which is how a payload carries it

@@ -12,6 +12,7 @@ from domain.payload import Payload
 from domain.request import CascadeInput, RequestResult, Status
 from domain.review import JudgedDecision, Proposal
 from domain.risk import RiskTier
+from domain.stage import Spent
 
 
 class RecordKind(StrEnum):
@@ -75,6 +76,8 @@ class ReviewOpening(Payload):
     may_escalate: bool
     opened_at: datetime
     expires_at: datetime
+    spent: Spent = Spent()
+    stages_attempted: int = 0
     records: tuple[DecisionRecord, ...]
 
 

@@ -15,9 +15,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 
 class Payload(BaseModel):
-    """A frozen value. Unknown fields are ignored on the wire; edges validate with ``extra="forbid"``."""
+    """A frozen value. Unknown fields are ignored on the wire; edges validate with ``extra="forbid"``.
 
-    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=(), allow_inf_nan=False)
+    Errors do not quote what was wrong: that could be a user's words, and errors end in logs and histories.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", protected_namespaces=(), allow_inf_nan=False, hide_input_in_errors=True
+    )
 
 
 def _storable(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -74,8 +75,11 @@ class RequestBody(Payload):
         return "\n".join(message.content for message in self.conversation())
 
     def sha256(self) -> str:
-        """Hash of the body, equal for equal bodies; decides whether an idempotency key was used for another one."""
-        return hashlib.sha256(self.model_dump_json().encode("utf-8")).hexdigest()
+        """Hash of the body, equal for equal bodies; decides whether an idempotency key was used for another one.
+
+        The order of ``context`` and ``metadata`` does not count: clients write maps in any order.
+        """
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode("utf-8")).hexdigest()
 
 
 def request_id(tenant: str, idempotency_key: str) -> str:

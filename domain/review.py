@@ -8,17 +8,25 @@ decision per version takes effect, the first valid one in history order.
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, ValidationError, model_validator
 
 from domain.payload import Payload, Text, sha256_text
+from domain.stage import MAX_ANSWER_BYTES
 
 MAX_REASON = 4000
 DecisionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,100}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Holder = Annotated[Text, Field(max_length=1000)]
+"""A name or a signature in an envelope; bounded and storable also where somebody else than the API wrote it."""
+
+
+def _no_longer_than_an_answer(text: str) -> str:
+    if len(text.encode("utf-8")) > MAX_ANSWER_BYTES:
+        raise ValueError(f"is longer than {MAX_ANSWER_BYTES} bytes; shorten it")
+    return text
 
 
 class ReviewVerdict(StrEnum):
@@ -38,7 +46,7 @@ class ReviewDecision(Payload):
     reason: Text = Field(default="", max_length=MAX_REASON)
     result_sha256: Sha256
     review_version: int = Field(ge=1)
-    output: Text | None = None
+    output: Annotated[Text, AfterValidator(_no_longer_than_an_answer)] | None = None
     """The new text; for ``edit`` only."""
 
     @model_validator(mode="after")
@@ -55,11 +63,11 @@ class ReviewDecision(Payload):
 class DecisionEnvelope(ReviewDecision):
     """A decision as it is signalled: with who decided, when, on which request, and the API's signature over it all."""
 
-    request_id: str
-    tenant: str
-    reviewer: str
-    decided_at: datetime
-    signature: str = ""
+    request_id: Holder
+    tenant: Holder
+    reviewer: Holder
+    decided_at: AwareDatetime
+    signature: Holder = ""
 
     def signed_bytes(self) -> bytes:
         """What the signature covers: every field that is given, but itself, as JSON with sorted keys."""

@@ -15,6 +15,10 @@ from domain.policy import Stage
 from domain.request import Message
 from domain.usage import Usage
 
+MAX_ANSWER_BYTES = 256 * 1024
+"""The longest text a model or a person may answer with. A history stores it once for every check that reads it, and all
+checks are scheduled in one message; longer ones would pass what Temporal takes and leave the request stuck."""
+
 
 class Budget(Payload):
     """What a stage may still use of the request's ceilings. ``deadline`` is absolute."""

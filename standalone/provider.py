@@ -328,7 +328,9 @@ def main() -> NoReturn:
     host, port = listener.getsockname()[:2]
     print(f"simulated provider on http://{host}:{port}/v1", flush=True)
     app = create_app(repertoire, arguments.calls_file)
-    uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listener])
+    # An answer that a directive delays by minutes must not delay the end of the process.
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    uvicorn.Server(config).run(sockets=[listener])
     raise SystemExit(0)
 
 

@@ -7,6 +7,7 @@ The order of things and nothing else. What a step does stands in ``activities/``
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from temporalio import workflow
 from temporalio.common import RawValue
@@ -37,7 +38,7 @@ from domain.route import RouteDecision
 from domain.stage import Budget, FailureKind, Spent, StageEvidence, StageFailure, StageResult
 from workflows.board import Board
 from workflows.checks import run_checks
-from workflows.hold import NO_PAYLOAD, HoldDesk, HoldResult, HoldTerms
+from workflows.hold import HoldDesk, HoldResult, HoldTerms
 from workflows.options import ledger_options
 from workflows.recorder import Recorder
 from workflows.shielded import to_the_end
@@ -78,10 +79,14 @@ class CascadeWorkflow:
             await to_the_end(self._cancelled(), then_cancel=False)
             raise
 
-    @workflow.signal(name="decide")
-    def decide(self, payload: RawValue = NO_PAYLOAD) -> None:
-        """Take in a reviewer's decision. Any payload is accepted and judged later, so that none goes unrecorded."""
-        self._desk.receive(payload)
+    @workflow.signal(dynamic=True)
+    def receive(self, name: str, payloads: Sequence[RawValue]) -> None:
+        """Take in a Signal; ``decide`` carries a reviewer's decision. It is judged later, so that none goes unrecorded.
+
+        Dynamic, because only so nothing is decoded before: a handler with a fixed number of arguments fails the
+        Workflow task for ever on a Signal with more, and the SDK drops what it cannot decode.
+        """
+        self._desk.receive(name, payloads)
 
     @workflow.query(name="status")
     def status(self) -> Progress:
@@ -249,6 +254,8 @@ class CascadeWorkflow:
             may_escalate=terms.may_escalate,
             opened_at=workflow.now(),
             expires_at=terms.expires_at,
+            spent=self._spent,
+            stages_attempted=self._visits,
             records=self._recorder.take(),
         )
         await workflow.execute_activity_method(

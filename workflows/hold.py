@@ -6,11 +6,11 @@ with or after it is superseded. Nothing happening means the safe output, never t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from temporalio import workflow
-from temporalio.api.common.v1 import Payload as TemporalPayload
 from temporalio.common import RawValue
 
 from activities.ledger import LedgerActivities
@@ -30,11 +30,27 @@ from domain.review import (
 from workflows.options import VERIFY_DECISION
 from workflows.recorder import Recorder
 
-NO_PAYLOAD = RawValue(TemporalPayload())
-"""Stands for the payload of a Signal that came without one."""
+SIGNAL = "decide"
+"""The name under which decisions are signalled."""
 
 MALFORMED_SHOWN = 200
 """Characters of an explanation of a malformed Signal that are kept."""
+
+BATCH_BYTES = 512 * 1024
+"""Signals are judged together up to this size: they are committed as one payload, and Temporal limits its length."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A Signal as it came: its name, and whatever number of payloads in whatever encoding."""
+
+    name: str
+    payloads: tuple[RawValue, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes it carried, and about as many as a record of it takes."""
+        return 1024 + sum(len(payload.payload.data) for payload in self.payloads)
 
 
 class HoldResult(Payload):
@@ -59,12 +75,12 @@ class HoldDesk:
         self._request_id = request_id
         self._tenant = tenant
         self._recorder = recorder
-        self._inbox: list[RawValue] = []
+        self._inbox: list[Arrival] = []
         self._seen: set[str] = set()
 
-    def receive(self, payload: RawValue) -> None:
-        """Take in whatever a Signal carried. Called by the Signal handler; judged later, in order."""
-        self._inbox.append(payload)
+    def receive(self, name: str, payloads: Sequence[RawValue]) -> None:
+        """Take in a Signal, whatever it carried. Called by the Signal handler; judged later, in order."""
+        self._inbox.append(Arrival(name, tuple(payloads)))
 
     @property
     def waiting(self) -> bool:
@@ -92,7 +108,7 @@ class HoldDesk:
             if applied is not None:
                 return HoldResult(applied=applied, judged=judged)
             now = workflow.now()
-            if now >= terms.expires_at:
+            if now >= terms.expires_at and not self._inbox:
                 self._recorder.note(RecordKind.HOLD_EXPIRED, f"nobody decided before {terms.expires_at.isoformat()}")
                 return HoldResult(applied=None, judged=judged)
             if interval is not None and remind_at is not None and now >= remind_at:
@@ -115,8 +131,11 @@ class HoldDesk:
         self, terms: HoldTerms, edit_objections: Callable[[str], Awaitable[str | None]]
     ) -> tuple[DecisionEnvelope | None, tuple[JudgedDecision, ...]]:
         judged: list[JudgedDecision] = []
-        while self._inbox:
-            decision = await self._judge(self._inbox.pop(0), terms, edit_objections)
+        size = 0
+        while self._inbox and size < BATCH_BYTES:
+            arrival = self._inbox.pop(0)
+            size += arrival.size
+            decision = await self._judge(arrival, terms, edit_objections)
             judged.append(decision)
             if decision.status is DecisionStatus.APPLIED:
                 judged.extend(await self.turn_away(decision.envelope))
@@ -124,10 +143,13 @@ class HoldDesk:
         return None, tuple(judged)
 
     async def turn_away(self, winner: DecisionEnvelope | None) -> tuple[JudgedDecision, ...]:
-        """Judge everything that arrived and can have no effect any more, and record it."""
+        """Judge what arrived and can have no effect any more, up to a batch, and record it."""
         judged: list[JudgedDecision] = []
-        while self._inbox:
-            envelope = await self._read(self._inbox.pop(0))
+        size = 0
+        while self._inbox and size < BATCH_BYTES:
+            arrival = self._inbox.pop(0)
+            size += arrival.size
+            envelope = await self._read(arrival)
             if isinstance(envelope, DecisionEnvelope):
                 envelope = self._outdone(envelope, winner)
             judged.append(envelope)
@@ -147,11 +169,11 @@ class HoldDesk:
 
     async def _judge(
         self,
-        payload: RawValue,
+        arrival: Arrival,
         terms: HoldTerms,
         edit_objections: Callable[[str], Awaitable[str | None]],
     ) -> JudgedDecision:
-        envelope = await self._read(payload)
+        envelope = await self._read(arrival)
         if isinstance(envelope, JudgedDecision):
             self._recorder.judged(envelope)
             return envelope
@@ -172,9 +194,9 @@ class HoldDesk:
         self._recorder.judged(decision)
         return decision
 
-    async def _read(self, payload: RawValue) -> DecisionEnvelope | JudgedDecision:
+    async def _read(self, arrival: Arrival) -> DecisionEnvelope | JudgedDecision:
         """The envelope in a Signal if there is a signed one in it; otherwise the finished judgement."""
-        envelope = _decode(payload)
+        envelope = _decode(arrival)
         if isinstance(envelope, str):
             return JudgedDecision(envelope=None, status=DecisionStatus.MALFORMED, because=envelope[:MALFORMED_SHOWN])
         problem = await workflow.execute_local_activity_method(
@@ -193,11 +215,15 @@ def _next(now: datetime, interval: timedelta | None) -> datetime | None:
     return None if interval is None else now + interval
 
 
-def _decode(payload: RawValue) -> DecisionEnvelope | str:
-    if payload is NO_PAYLOAD:
+def _decode(arrival: Arrival) -> DecisionEnvelope | str:
+    if arrival.name != SIGNAL:
+        return f"no Signal is called {arrival.name[:64]!r}; a decision comes as {SIGNAL!r}"
+    if not arrival.payloads:
         return "the Signal carried no payload"
+    if len(arrival.payloads) > 1:
+        return f"the Signal carried {len(arrival.payloads)} arguments; a decision is one"
     try:
-        decoded = workflow.payload_converter().from_payload(payload.payload)
+        decoded = workflow.payload_converter().from_payload(arrival.payloads[0].payload)
     except Exception as error:  # whatever a converter raises on foreign bytes is one and the same finding
         return f"the payload cannot be decoded: {error.__class__.__name__}"
     return read_envelope(decoded)

@@ -25,7 +25,7 @@ from domain.errors import ProviderError
 from domain.policy import Stage
 from domain.ports import ModelCall
 from domain.request import Message
-from domain.stage import FailureKind
+from domain.stage import MAX_ANSWER_BYTES, FailureKind, StageAnswer
 from domain.usage import Price
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -331,6 +331,16 @@ def test_a_success_without_a_text_is_an_answer_with_a_defect(body: bytes, defect
     assert defect in (result.defect or "")
     assert result.usage.estimated
     assert result.usage.output_tokens == 64
+
+
+def test_a_text_longer_than_a_history_may_hold_is_a_defect() -> None:
+    def answered(text: str) -> StageAnswer:
+        return read_answer(call(), json.dumps({"choices": [{"message": {"content": text}}]}).encode())
+
+    longest = "x" * MAX_ANSWER_BYTES
+    assert (answered(longest).text, answered(longest).defect) == (longest, None)
+    assert answered(longest + "x").text == ""
+    assert "longer than" in (answered(longest + "x").defect or "")
 
 
 def _with(**choice: Any) -> bytes:

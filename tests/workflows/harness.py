@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import uuid4
 
 from temporalio.client import Client, WorkflowHandle
@@ -42,10 +43,12 @@ class Harness:
         self.task_queue = f"test-{uuid4()}"
 
     @asynccontextmanager
-    async def working(self) -> AsyncIterator[Harness]:
-        """A worker for as long as the block runs."""
+    async def working(self, **options: Any) -> AsyncIterator[Harness]:
+        """A worker, with further ``options`` if any, for as long as the block runs."""
         activities = all_activities(self.ledger, self.journal, self.provider, self.verifier, SignedByName())
-        async with Worker(self.client, task_queue=self.task_queue, workflows=[CascadeWorkflow], activities=activities):
+        async with Worker(
+            self.client, task_queue=self.task_queue, workflows=[CascadeWorkflow], activities=activities, **options
+        ):
             yield self
 
     async def start(self, request: CascadeInput) -> Handle:
