@@ -51,6 +51,8 @@ def defective(call: ModelCall, defect: str, usage: Usage | None = None, served: 
     return StageAnswer(
         text="",
         model_version_served=served,
+        finish_reason=None,
+        mean_logprob=None,
         usage=usage or _estimated(call, call.stage.max_output_tokens),
         defect=defect,
     )

@@ -11,6 +11,8 @@ from temporalio.worker import WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 from temporalio.workflow import SandboxImportNotificationPolicy
 
+from adapters.context_free_runner import ContextFreeRunner
+
 OWN_PURE_PACKAGES = ("domain", "activities", "workflows")
 """Passed through the sandbox: re-importing them for every run costs tens of milliseconds.
 
@@ -36,5 +38,5 @@ def temporal_plugin(runner: WorkflowRunner | None = None) -> SimplePlugin:
     return SimplePlugin(
         "sluice",
         data_converter=pydantic_data_converter,
-        workflow_runner=runner or sandbox_runner(*OWN_PURE_PACKAGES),
+        workflow_runner=ContextFreeRunner(runner or sandbox_runner(*OWN_PURE_PACKAGES)),
     )

@@ -17,7 +17,7 @@ from temporalio.exceptions import CancelledError, TerminatedError, WorkflowAlrea
 from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.history_events import ProgressEvent, progress_events
-from domain.attributes import MEMO_BODY_SHA256, MEMO_TENANT, POLICY, POLICY_VERSION, STATUS, TENANT
+from domain.attributes import MEMO_BODY_SHA256, MEMO_TENANT, POLICY, POLICY_VERSION, TENANT
 from domain.errors import SluiceError
 from domain.payload import Payload
 from domain.progress import Progress
@@ -73,7 +73,6 @@ async def start_request(client: Client, task_queue: str, request: CascadeInput) 
                         (TENANT, request.tenant),
                         (POLICY, policy.policy.name),
                         (POLICY_VERSION, policy.version),
-                        (STATUS, Status.RUNNING.value),
                     )
                 ]
             ),

@@ -6,7 +6,9 @@ POLICY = "SluicePolicy"
 POLICY_VERSION = "SluicePolicyVersion"
 TENANT = "SluiceTenant"
 STATUS = "SluiceStatus"
+"""``held`` while a person is waited for, afterwards how the request went on; absent where no person was needed."""
 RISK = "SluiceRisk"
+"""The risk tier of a request that was held."""
 
 SEARCH_ATTRIBUTES = (POLICY, POLICY_VERSION, TENANT, STATUS, RISK)
 """All of them, each of type Keyword."""

@@ -92,11 +92,13 @@ def decide(
     held_by_input: Decision | None,
     next_stage: str | None,
     ceiling: str | None,
+    unusable: str | None,
 ) -> Decision:
     """Decide over an answer that was judged by every output guardrail.
 
-    ``next_stage`` names the stage to escalate to, ``ceiling`` why it must not be called. In order: a check that
-    refuses, a check that holds, a check that escalates, then the risk of the request itself.
+    ``next_stage`` names the stage to escalate to, ``ceiling`` why it must not be called, ``unusable`` why the answer is
+    of no use to anybody. In order: a check that refuses, a check that holds, an unusable answer, a check that
+    escalates, then the risk of the request itself.
     """
     guardrails = policy.guardrails.output
     missing = _missing(guardrails, checks)
@@ -106,6 +108,8 @@ def decide(
         objecting = _objecting(guardrails, checks, action)
         if objecting:
             return Decision(verb=verb, because=_sentence(objecting), rule=_rule("output", objecting))
+    if unusable is not None:
+        return _escalate(policy, unusable, "unusable answer", next_stage, ceiling)
     objecting = _objecting(guardrails, checks, Action.ESCALATE)
     if objecting:
         return _escalate(policy, _sentence(objecting), _rule("output", objecting), next_stage, ceiling)

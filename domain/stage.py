@@ -71,18 +71,27 @@ class StageAnswer(Payload):
     """What a model answered. ``model_version_served`` is the provider's own word for what answered.
 
     ``defect`` names what was wrong with an answer that came back as a success (unreadable, without choices, too
-    large); such an answer is evidence against the stage, not a crash.
+    large); such an answer is evidence against the stage, not a crash. What tells a whole answer from a broken one has
+    no default, so that a history which lacks it is refused instead of read as whole.
     """
 
     text: str
     model_version_served: str
-    finish_reason: str | None = None
+    finish_reason: str | None
+    mean_logprob: float | None
+    defect: str | None
     usage: Usage = Usage()
     cost_usd: Decimal = Decimal(0)
     latency_ms: float = 0.0
-    mean_logprob: float | None = None
     logprob_tokens: int = 0
-    defect: str | None = None
+
+    def unusable(self) -> str | None:
+        """Why nobody could use this answer, whatever a policy checks; None if it is whole."""
+        if self.defect is not None:
+            return self.defect
+        if not self.text.strip():
+            return "the answer is empty"
+        return "the answer was cut off at its longest allowed length" if self.finish_reason == "length" else None
 
     def judged(self, input_text: str) -> Judged:
         """The answer as guardrails see it."""

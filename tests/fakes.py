@@ -120,6 +120,7 @@ def answer_of(text: str, confidence: float = 0.95, finish_reason: str = "stop") 
         finish_reason=finish_reason,
         usage=Usage(input_tokens=20, output_tokens=10),
         mean_logprob=log(confidence),
+        defect=None,
         logprob_tokens=10,
     )
 

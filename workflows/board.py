@@ -54,10 +54,12 @@ class Board:
         self.doing("escalated by a reviewer", status=Status.RUNNING, expires_at=None)
         workflow.upsert_search_attributes([_STATUS.value_set(Status.RUNNING)])
 
-    def ended(self, status: Status, reason: str, risk: RiskTier) -> None:
+    def ended(self, status: Status, reason: str) -> None:
         """Show the end."""
+        was_held = self.progress.review_version is not None
         self.doing(reason, status=status, expires_at=None)
-        workflow.upsert_search_attributes([_STATUS.value_set(status), _RISK.value_set(risk)])
+        if was_held:
+            workflow.upsert_search_attributes([_STATUS.value_set(status)])
 
 
 def _lines(checks: Sequence[CheckResult]) -> tuple[CheckLine, ...]:

@@ -177,7 +177,15 @@ class CascadeWorkflow:
         self._evidence.append(evidence)
         self._recorder.answer(evidence, result.attempts)
         self._board.stage_ended(stage.name, stage.model, self._spent, checks)
-        return decide(self._policy, checks, self._routed.risk, self._flagged, next_stage, self._ceiling(following))
+        return decide(
+            self._policy,
+            checks,
+            self._routed.risk,
+            self._flagged,
+            next_stage,
+            self._ceiling(following),
+            result.answer.unusable(),
+        )
 
     async def _call(self, index: int) -> StageResult | StageFailure:
         ceiling = self._ceiling(index)
@@ -321,7 +329,7 @@ class CascadeWorkflow:
             served=result.model_version_served,
             data=result.model_dump(mode="json", exclude={"output", "reason"}),
         )
-        self._board.ended(result.status, result.reason, result.risk)
+        self._board.ended(result.status, result.reason)
         ending = Ending(result=result, ended_at=workflow.now(), decisions=judged, records=self._recorder.take())
         await workflow.execute_activity_method(
             LedgerActivities.end_request, ending, **ledger_options(f"commit: {result.outcome}")

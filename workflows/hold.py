@@ -112,7 +112,9 @@ class HoldDesk:
                 self._recorder.note(RecordKind.HOLD_EXPIRED, f"nobody decided before {terms.expires_at.isoformat()}")
                 return HoldResult(applied=None, judged=judged)
             if interval is not None and remind_at is not None and now >= remind_at:
-                self._recorder.note(RecordKind.REMINDED, f"still held; {words(terms.expires_at - now)} left")
+                self._recorder.note(
+                    RecordKind.REMINDED, f"still held; {words(max(terms.expires_at - now, timedelta(0)))} left"
+                )
                 interval *= 2
                 remind_at = _next(now, interval)
                 await commit(judged)

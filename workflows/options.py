@@ -23,7 +23,7 @@ VERIFY_DECISION = LocalActivityConfig(
 def ledger_options(summary: str) -> ActivityConfig:
     """Options of everything that reads or writes the ledger's database."""
     return ActivityConfig(
-        start_to_close_timeout=timedelta(seconds=20),
+        start_to_close_timeout=timedelta(seconds=10),
         retry_policy=RetryPolicy(
             initial_interval=timedelta(milliseconds=200),
             backoff_coefficient=2,

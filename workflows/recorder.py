@@ -11,7 +11,7 @@ from domain.cascade import Decision
 from domain.guardrails import CheckResult
 from domain.ledger import DecisionRecord, RecordKind
 from domain.payload import sha256_text
-from domain.review import JudgedDecision
+from domain.review import DecisionStatus, JudgedDecision
 from domain.stage import Attempt, StageEvidence, StageFailure
 
 
@@ -111,7 +111,7 @@ class Recorder:
         self.note(
             RecordKind.DECISION_JUDGED,
             f"{decision.status}: {decision.because}",
-            actor=f"reviewer:{envelope.reviewer}" if envelope is not None else "unknown",
+            actor=_decider(decision),
             data=data,
         )
 
@@ -124,3 +124,10 @@ class Recorder:
 
 def _attempts(attempts: Sequence[Attempt]) -> list[dict[str, Any]]:
     return [attempt.model_dump(mode="json", exclude={"stage"}, exclude_none=True) for attempt in attempts]
+
+
+def _decider(decision: JudgedDecision) -> str:
+    """Who decided, as far as that is proven: a name in an envelope whose signature does not hold is nobody's."""
+    if decision.envelope is None or decision.status is DecisionStatus.UNAUTHORISED:
+        return "unknown"
+    return f"reviewer:{decision.envelope.reviewer}"

@@ -18,7 +18,15 @@ from tests.adapters.ledger_examples import admission
 from tests.examples import request
 
 KEY = "req_a/small/1"
-ANSWER = StageAnswer(text="an \x00 answer", model_version_served="v", usage=Usage(input_tokens=2), latency_ms=1.5)
+ANSWER = StageAnswer(
+    text="an \x00 answer",
+    model_version_served="v",
+    finish_reason="stop",
+    mean_logprob=None,
+    defect=None,
+    usage=Usage(input_tokens=2),
+    latency_ms=1.5,
+)
 
 
 def attempt(number: int, state: AttemptState = AttemptState.UNCONFIRMED, cost: str = "0.5") -> Attempt:

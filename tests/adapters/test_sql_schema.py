@@ -58,7 +58,11 @@ async def test_what_is_append_only_cannot_be_changed(name: str, database: Databa
     await ledger.admit(admission(asked))
     await ledger.end(ending(asked))
     attempt = Attempt(stage="small", number=1, state=AttemptState.FINISHED)
-    await journal.finish(f"{asked.request_id}/small/1", attempt, StageAnswer(text="a", model_version_served="v"))
+    await journal.finish(
+        f"{asked.request_id}/small/1",
+        attempt,
+        StageAnswer(text="a", model_version_served="v", finish_reason="stop", mean_logprob=None, defect=None),
+    )
     count = text(f"SELECT count(*) FROM {name}")
     before = await database.read(lambda connection: connection.execute(count).scalar_one())
     assert before >= 1

@@ -44,7 +44,7 @@ def test_decide(
 ) -> None:
     checks = policy.guardrails.output
     verdicts = data.draw(results(checks))
-    decision = decide(policy, verdicts, risk, flagged, following, ceiling)
+    decision = decide(policy, verdicts, risk, flagged, following, ceiling, None)
     demanded = actions(checks, verdicts)
     complete = len(verdicts) == len(checks)
     objected = bool(demanded - {Action.CONTINUE})
@@ -74,7 +74,7 @@ def test_a_worse_verdict_or_a_higher_risk_never_lets_an_answer_out(
     ceiling: str | None,
 ) -> None:
     verdicts = data.draw(results(policy.guardrails.output))
-    before = decide(policy, verdicts, risk, flagged, following, ceiling)
+    before = decide(policy, verdicts, risk, flagged, following, ceiling, None)
     passed = [index for index, result in enumerate(verdicts) if result.verdict is Verdict.PASS]
     worse = list(verdicts)
     if passed:
@@ -85,7 +85,7 @@ def test_a_worse_verdict_or_a_higher_risk_never_lets_an_answer_out(
         else:
             worse[index] = said(verdicts[index].name, replacement)
     higher = data.draw(TIERS.filter(lambda tier: tier.at_least(risk)))
-    after = decide(policy, worse, higher, flagged, following, ceiling)
+    after = decide(policy, worse, higher, flagged, following, ceiling, None)
     assert before.verb is Verb.ACCEPT or after.verb is not Verb.ACCEPT
 
 
@@ -143,7 +143,13 @@ def answered(draw: st.DrawFn) -> tuple[StageEvidence, ...]:
             stage_index=index,
             stage=f"stage-{index}",
             model="small",
-            answer=StageAnswer(text=draw(st.sampled_from(["", " ", "an answer"])), model_version_served="small-1"),
+            answer=StageAnswer(
+                text=draw(st.sampled_from(["", " ", "an answer"])),
+                model_version_served="small-1",
+                finish_reason="stop",
+                mean_logprob=None,
+                defect=None,
+            ),
             checks=tuple(said(f"check-{n}", draw(st.sampled_from(Verdict))) for n in range(draw(st.integers(0, 3)))),
         )
         for index in range(draw(st.integers(0, 4)))

@@ -25,7 +25,12 @@ PINNED = request()
 def evidence(text: str = "secret draft", tokens: int = 100) -> StageEvidence:
     """A small model's answer."""
     answer = StageAnswer(
-        text=text, model_version_served="small-1", usage=Usage(input_tokens=tokens, output_tokens=tokens)
+        text=text,
+        model_version_served="small-1",
+        finish_reason="stop",
+        mean_logprob=None,
+        defect=None,
+        usage=Usage(input_tokens=tokens, output_tokens=tokens),
     )
     return StageEvidence(stage_index=0, stage="small", model="small", answer=answer)
 

@@ -93,6 +93,7 @@ def answer_of(sample: Sample, size: Size, sent: str) -> StageAnswer:
         finish_reason=script.finish_reason,
         usage=Usage(input_tokens=estimated_tokens(sent), output_tokens=estimated_tokens(script.text)),
         mean_logprob=math.log(script.confidence),
+        defect=None,
     )
 
 
@@ -143,7 +144,7 @@ async def run(sample: Sample, policies: PolicyStore) -> tuple[Decision, Size | N
             usage, cost = worst_case(policy.stages[following], snapshot.models[following], body)
             ceiling = forbidden_by_ceiling(ceilings_left(policy, body.constraints, spent, NOW), usage, cost, NOW)
         next_stage = None if following is None else policy.stages[following].name
-        decision = decide(policy, checks, routed.risk, flagged, next_stage, ceiling)
+        decision = decide(policy, checks, routed.risk, flagged, next_stage, ceiling, answer.unusable())
         if decision.verb is not Verb.ESCALATE:
             break
     shown = best_so_far(evidence) if decision.exhausted else evidence[-1]

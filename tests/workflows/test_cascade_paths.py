@@ -162,6 +162,20 @@ async def test_garbage_is_evidence_not_success(harness: Harness) -> None:
     assert (result.model, result.output) == ("large", "whole")
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        answer_of(" "),
+        answer_of("cut o", finish_reason="length"),
+        answer_of("well").model_copy(update={"defect": "the reply holds no choices"}),
+    ],
+)
+async def test_an_unusable_answer_is_never_accepted_even_without_checks(harness: Harness, broken: StageAnswer) -> None:
+    harness.provider.script = lambda call: broken if call.model.name == "small" else answer_of("whole")
+    result = await harness.run(request(policy=snapshot(guardrails={})))
+    assert (result.model, result.output) == ("large", "whole")
+
+
 async def test_attempts_over_all_stages_have_a_ceiling(harness: Harness) -> None:
     ceilings = {**POLICY["ceilings"], "attempts": 1}
     harness.provider.script = by_confidence(0.2).script
