@@ -13,6 +13,7 @@ import structlog
 import uvicorn
 
 from adapters.logs import configure_logs
+from adapters.memory import spare_the_collector
 from adapters.settings import Settings
 from api.app import build_services, create_app
 from domain.errors import SluiceError
@@ -42,6 +43,7 @@ def listen(host: str, port: int) -> socket.socket:
 async def serve(settings: Settings, listening: socket.socket) -> None:
     """Serve until SIGINT or SIGTERM; calls under way get some seconds to end."""
     async with build_services(settings) as services:
+        spare_the_collector()
         config = uvicorn.Config(
             create_app(services),
             log_config=None,

@@ -21,7 +21,9 @@ from domain.identity import Principal
 from domain.request import Outcome, Status
 from domain.review import DecisionEnvelope, DecisionStatus, ReviewDecision, ReviewState, ReviewVerdict
 
-_FIRST_LOOK_SECONDS = 0.005
+_FIRST_LOOK_SECONDS = 0.03
+"""A judgement takes about this long; looking earlier only takes time from the processes that make it."""
+_USUAL_SECONDS = 0.5
 _LATER_LOOK_SECONDS = 0.05
 _ENDED = "the request had already ended when it arrived"
 _SETTLED = {DecisionStatus.APPLIED: 200, DecisionStatus.PENDING: 202}
@@ -78,9 +80,13 @@ async def decide(
     except DecisionConflictError:
         message = "this decision_id was used before with another content; use a new decision_id for a new decision"
         raise ApiError(409, "decision_conflict", message, param="decision_id") from None
-    delivered = await deliver(services, envelope) if created else True
+    delivered = await _signal(services, envelope) if created else True
     if submitted.status is DecisionStatus.PENDING and delivered:
-        submitted = await _await_judgement(services, submitted, wait_seconds)
+        submitted = await _await_judgement(services, submitted, min(wait_seconds, _USUAL_SECONDS))
+        if submitted.status is DecisionStatus.PENDING:
+            # A judged decision needs no mark, so none is written where a reviewer waits for the usual, quick judgement.
+            await services.outbox.mark_sent(envelope.request_id, envelope.decision_id)
+            submitted = await _await_judgement(services, submitted, wait_seconds - _USUAL_SECONDS)
     return await _answer(services, principal.tenant, submitted)
 
 
@@ -91,6 +97,14 @@ def _separate_duties(principal: Principal, review: ReviewView) -> None:
 
 
 async def deliver(services: Services, envelope: DecisionEnvelope) -> bool:
+    """Signal a stored decision and note that it was sent. False if Temporal is away; it is then sent later."""
+    delivered = await _signal(services, envelope)
+    if delivered:
+        await services.outbox.mark_sent(envelope.request_id, envelope.decision_id)
+    return delivered
+
+
+async def _signal(services: Services, envelope: DecisionEnvelope) -> bool:
     """Signal a stored decision. False if Temporal is away; the outbox then sends it later.
 
     **Correctness:** may run any number of times for one decision: the Workflow judges each ``decision_id`` once, and
@@ -106,7 +120,6 @@ async def deliver(services: Services, envelope: DecisionEnvelope) -> bool:
         return False
     if not delivered:
         await services.outbox.settle_late(envelope, _ENDED)
-    await services.outbox.mark_sent(envelope.request_id, envelope.decision_id)
     return True
 
 
@@ -115,13 +128,14 @@ async def _await_judgement(services: Services, submitted: SubmittedDecision, wai
     envelope = submitted.envelope
     deadline = time.monotonic() + wait_seconds
     pause = _FIRST_LOOK_SECONDS
+    await asyncio.sleep(min(pause, max(wait_seconds, 0)))
     while True:
         found = await services.reader.decision(envelope.request_id, envelope.decision_id)
         submitted = found or submitted
         if submitted.status is not DecisionStatus.PENDING or time.monotonic() >= deadline:
             return submitted
-        await asyncio.sleep(min(pause, max(deadline - time.monotonic(), 0)))
-        pause = min(pause * 1.5, _LATER_LOOK_SECONDS)
+        await asyncio.sleep(min(pause / 3, max(deadline - time.monotonic(), 0)))
+        pause = min(pause * 1.5, 3 * _LATER_LOOK_SECONDS)
 
 
 async def _answer(services: Services, tenant: str, submitted: SubmittedDecision) -> Response:

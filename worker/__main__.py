@@ -9,6 +9,7 @@ import signal
 import sys
 
 from adapters.logs import configure_logs
+from adapters.memory import spare_the_collector
 from adapters.settings import Settings
 from adapters.temporal_connect import connect
 from domain.errors import SluiceError
@@ -23,6 +24,7 @@ async def work(settings: Settings) -> None:
     log = configure_logs("worker", settings.log_level)
     client = await connect(settings.temporal_address, settings.temporal_namespace)
     async with wired_worker(settings, client) as worker:
+        spare_the_collector()
         running = asyncio.create_task(worker.run())
         stopping = asyncio.create_task(stop.wait())
         log.info("worker started", task_queue=settings.task_queue, temporal=settings.temporal_address)
