@@ -130,8 +130,10 @@ class ScriptedVerifier:
 
     def __init__(self, verdict: Verdict = Verdict.PASS) -> None:
         self.verdict = verdict
+        self.inputs: dict[str, str | None] = {}
 
     async def verify(self, verifier: str, text: str, input_text: str | None, timeout_seconds: float) -> Verification:
+        self.inputs[verifier] = input_text
         return Verification(verdict=self.verdict, rationale=f"{verifier} said {self.verdict}")
 
 

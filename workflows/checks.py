@@ -17,8 +17,18 @@ async def run_checks(
     request_id: str, stage: str | None, guardrails: Sequence[Guardrail], judged: Judged
 ) -> tuple[CheckResult, ...]:
     """The results of ``guardrails`` over ``judged``, in the order of the policy."""
-    tasks = [_run_check(CheckTask(request_id=request_id, stage=stage, guardrail=g, judged=judged)) for g in guardrails]
-    return tuple(await asyncio.gather(*tasks))
+    alone = judged.model_copy(update={"input_text": None})
+    tasks = [
+        CheckTask(
+            request_id=request_id,
+            stage=stage,
+            guardrail=guardrail,
+            # The history keeps the argument of every check: the input goes only to the one that is told to read it.
+            judged=judged if guardrail.check == "external" and guardrail.send_input else alone,
+        )
+        for guardrail in guardrails
+    ]
+    return tuple(await asyncio.gather(*map(_run_check, tasks)))
 
 
 async def _run_check(task: CheckTask) -> CheckResult:

@@ -266,3 +266,12 @@ async def test_an_early_decision_is_not_lost_and_not_applied(harness: Harness) -
     await harness.decide(handle, ReviewVerdict.APPROVE)
     await handle.result()
     assert harness.ledger.statuses(first.request_id) == ["stale", "applied"]
+
+
+async def test_only_a_check_that_is_told_to_reads_the_input(harness: Harness) -> None:
+    output = [
+        {"check": "external", "verifier": "blind"},
+        {"check": "external", "name": "seeing", "verifier": "seeing", "send_input": True},
+    ]
+    await harness.run(request("Where is it?", policy=snapshot(guardrails={"output": output})))
+    assert harness.verifier.inputs == {"blind": None, "seeing": "Where is it?"}
