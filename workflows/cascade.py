@@ -117,7 +117,7 @@ class CascadeWorkflow:
             RoutingActivities.route, request, **ledger_options(f"route by {self._policy.name}")
         )
         route, checks = await asyncio.gather(
-            routing, run_checks(request.request_id, None, self._policy.guardrails.input, judged)
+            routing, run_checks(request.request_id, None, self._policy.guardrails.input, judged, "input")
         )
         self._route = route
         self._recorder.note(
@@ -170,7 +170,9 @@ class CascadeWorkflow:
             return decide_failure(self._policy, result, next_stage, self._ceiling(following))
         self._board.doing(f"checking the answer of {stage.model}")
         judged = result.answer.judged(self._request.body.input_text())
-        checks = await run_checks(self._request.request_id, stage.name, self._policy.guardrails.output, judged)
+        checks = await run_checks(
+            self._request.request_id, stage.name, self._policy.guardrails.output, judged, f"answer of {stage.name}"
+        )
         evidence = StageEvidence(
             stage_index=index, stage=stage.name, model=stage.model, answer=result.answer, checks=checks
         )
@@ -273,7 +275,7 @@ class CascadeWorkflow:
     async def _edit_objections(self, text: str) -> str | None:
         guardrails = guardrails_for_edit(self._policy)
         judged = Judged(text=text, by_model=False, input_text=self._request.body.input_text())
-        checks = await run_checks(self._request.request_id, None, guardrails, judged)
+        checks = await run_checks(self._request.request_id, None, guardrails, judged, "edited text")
         self._recorder.checks(RecordKind.EDIT_CHECKED, checks)
         return edit_objections(self._policy, checks)
 

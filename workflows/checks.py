@@ -14,9 +14,12 @@ from workflows.options import guardrail_options
 
 
 async def run_checks(
-    request_id: str, stage: str | None, guardrails: Sequence[Guardrail], judged: Judged
+    request_id: str, stage: str | None, guardrails: Sequence[Guardrail], judged: Judged, called: str
 ) -> tuple[CheckResult, ...]:
-    """The results of ``guardrails`` over ``judged``, in the order of the policy."""
+    """The results of ``guardrails`` over ``judged``, in the order of the policy.
+
+    ``called`` is what the Temporal UI calls the judged text.
+    """
     alone = judged.model_copy(update={"input_text": None})
     tasks = [
         CheckTask(
@@ -28,18 +31,17 @@ async def run_checks(
         )
         for guardrail in guardrails
     ]
-    return tuple(await asyncio.gather(*map(_run_check, tasks)))
+    return tuple(await asyncio.gather(*(_run_check(task, called) for task in tasks)))
 
 
-async def _run_check(task: CheckTask) -> CheckResult:
+async def _run_check(task: CheckTask, called: str) -> CheckResult:
     guardrail = task.guardrail
-    judged_text = f"answer of {task.stage}" if task.stage else ("edited text" if not task.judged.by_model else "input")
     try:
         result: CheckResult = await workflow.execute_activity(
             ACTIVITY_OF[guardrail.check],
             task,
             result_type=CheckResult,
-            **guardrail_options(guardrail, f"{guardrail.name} on the {judged_text}"),
+            **guardrail_options(guardrail, f"{guardrail.name} on the {called}"),
         )
     except ActivityError as error:
         if is_cancelled_exception(error):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from decimal import Decimal
 
@@ -275,3 +276,27 @@ async def test_only_a_check_that_is_told_to_reads_the_input(harness: Harness) ->
     ]
     await harness.run(request("Where is it?", policy=snapshot(guardrails={"output": output})))
     assert harness.verifier.inputs == {"blind": None, "seeing": "Where is it?"}
+
+
+async def test_the_temporal_ui_reads_like_a_story(harness: Harness) -> None:
+    harness.provider.script = by_confidence(0.3).script
+    handle = await harness.start(request(constraints={"risk": "high"}))
+    await harness.decide(handle, ReviewVerdict.EDIT, output="Better so.")
+    await handle.result()
+    told = [
+        json.loads(event.user_metadata.summary.data)
+        async for event in handle.fetch_history_events()
+        if event.HasField("activity_task_scheduled_event_attributes")
+    ]
+    checks = ("confidence", "completeness", "terms")
+    assert told == [
+        "route by plain",
+        "input-pii on the input",
+        "small: ask small",
+        *(f"{check} on the answer of small" for check in checks),
+        "large: ask large",
+        *(f"{check} on the answer of large" for check in checks),
+        "hold: risk.hold_at",
+        *(f"{check} on the edited text" for check in checks[1:]),
+        "commit: edited",
+    ]
