@@ -180,6 +180,7 @@ def _open_review(connection: Connection, opening: ReviewOpening) -> None:
         "status": Status.HELD.value,
         "risk": opening.risk.value,
         "cost_usd": opening.spent.cost_usd,
+        "baseline_cost_usd": opening.baseline_cost_usd,
         "tokens": opening.spent.tokens,
         "stages_attempted": opening.stages_attempted,
     }

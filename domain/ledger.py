@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -77,6 +78,7 @@ class ReviewOpening(Payload):
     opened_at: datetime
     expires_at: datetime
     spent: Spent = Spent()
+    baseline_cost_usd: Decimal = Decimal(0)
     stages_attempted: int = 0
     records: tuple[DecisionRecord, ...]
 

@@ -49,12 +49,12 @@ def _result(
         model_version_served=evidence.answer.model_version_served if evidence else None,
         stages_attempted=tally.stages_attempted,
         cost_usd=tally.spent.cost_usd,
-        baseline_cost_usd=_baseline(request, tally, evidence),
+        baseline_cost_usd=baseline_cost(request, tally, evidence),
         tokens=tally.spent.tokens,
     )
 
 
-def _baseline(request: CascadeInput, tally: Tally, evidence: StageEvidence | None) -> Decimal:
+def baseline_cost(request: CascadeInput, tally: Tally, evidence: StageEvidence | None) -> Decimal:
     """What one call of the policy's last model would have cost, at the tokens of the answer that counts.
 
     An approximation: the last model would have written another text.

@@ -30,7 +30,7 @@ from domain.cascade import (
 from domain.guardrails import Judged
 from domain.ledger import Ending, Judgement, RecordKind, ReviewOpening
 from domain.progress import Progress
-from domain.release import Tally, release_answer, withhold_answer
+from domain.release import Tally, baseline_cost, release_answer, withhold_answer
 from domain.request import WORKFLOW_TYPE, CascadeInput, Outcome, RequestResult, Status
 from domain.review import DecisionEnvelope, JudgedDecision, Proposal, ReviewVerdict
 from domain.risk import RiskTier
@@ -212,7 +212,7 @@ class CascadeWorkflow:
             may_escalate=self._may_escalate(),
             expires_at=workflow.now() + self._policy.hold.expires_after,
         )
-        await to_the_end(self._open_review(decision, terms))
+        await to_the_end(self._open_review(decision, terms, shown))
         held = await self._desk.wait(self._policy.hold, terms, self._edit_objections, self._commit_judged)
         return await self._settle(held, proposal, shown)
 
@@ -236,7 +236,7 @@ class CascadeWorkflow:
                 text, outcome = proposal.text, Outcome.APPROVED
         return await self._release(outcome, reason, shown, text, held.judged, applied)
 
-    async def _open_review(self, decision: Decision, terms: HoldTerms) -> None:
+    async def _open_review(self, decision: Decision, terms: HoldTerms, shown: StageEvidence | None) -> None:
         request, route = self._request, self._routed
         self._recorder.note(
             RecordKind.HELD,
@@ -265,6 +265,7 @@ class CascadeWorkflow:
             opened_at=workflow.now(),
             expires_at=terms.expires_at,
             spent=self._spent,
+            baseline_cost_usd=baseline_cost(request, self._tally(), shown),
             stages_attempted=self._visits,
             records=self._recorder.take(),
         )

@@ -18,6 +18,7 @@ from domain.ledger import RecordKind
 from domain.request import CascadeInput, Outcome, RequestBody, Status
 from domain.review import DecisionStatus, ReviewState, ReviewVerdict
 from domain.risk import RiskTier
+from domain.stage import Spent
 from tests.adapters.ledger_examples import (
     admission,
     ending,
@@ -69,6 +70,18 @@ async def test_admission_again_changes_nothing_and_another_run_is_a_conflict(
     other = admitted.model_copy(update={"body": RequestBody(policy="plain", input="something else")})
     with pytest.raises(LedgerConflictError):
         await ledger.admit(admission(other))
+
+
+async def test_a_held_request_tells_what_it_has_cost_so_far(
+    admitted: CascadeInput, ledger: SqlLedger, reader: LedgerReader
+) -> None:
+    spent = Spent(cost_usd=Decimal("0.00003"), attempts=2, tokens=60)
+    held = opening(admitted, spent=spent, baseline_cost_usd=Decimal("0.0003"), stages_attempted=2)
+    await ledger.open_review(held)
+    view = await reader.request(admitted.request_id, admitted.tenant)
+    assert view is not None
+    assert (view.status, view.cost_usd, view.baseline_cost_usd) == (Status.HELD, spent.cost_usd, held.baseline_cost_usd)
+    assert (view.stages_attempted, view.tokens) == (2, 60)
 
 
 async def test_an_end_without_a_hold(admitted: CascadeInput, ledger: SqlLedger, reader: LedgerReader) -> None:

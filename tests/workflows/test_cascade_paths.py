@@ -77,6 +77,7 @@ async def test_high_risk_is_held_and_the_query_tells(harness: Harness) -> None:
     handle = await harness.start(request(constraints={"risk": "high"}))
     review = await harness.ledger.review_of(handle.id)
     assert review.rule == "risk.hold_at"
+    assert (review.spent.cost_usd, review.baseline_cost_usd) == (Decimal("0.00003"), Decimal("0.0003"))
     progress = await handle.query("status", result_type=Progress)
     assert progress.status is Status.HELD
     assert progress.review_version == 1
