@@ -23,8 +23,10 @@ from domain.review import DecisionEnvelope, DecisionStatus, ReviewDecision, Revi
 
 _FIRST_LOOK_SECONDS = 0.03
 """A judgement takes about this long; looking earlier only takes time from the processes that make it."""
-_USUAL_SECONDS = 0.5
+_SECOND_LOOK_SECONDS = 0.01
 _LATER_LOOK_SECONDS = 0.05
+_USUAL_SECONDS = 0.5
+"""What takes longer than this is marked as sent, or the outbox would send it again."""
 _ENDED = "the request had already ended when it arrived"
 _SETTLED = {DecisionStatus.APPLIED: 200, DecisionStatus.PENDING: 202}
 
@@ -127,15 +129,15 @@ async def _await_judgement(services: Services, submitted: SubmittedDecision, wai
     """The decision once it is judged, or as it is after ``wait_seconds``."""
     envelope = submitted.envelope
     deadline = time.monotonic() + wait_seconds
-    pause = _FIRST_LOOK_SECONDS
-    await asyncio.sleep(min(pause, max(wait_seconds, 0)))
+    await asyncio.sleep(min(_FIRST_LOOK_SECONDS, max(wait_seconds, 0)))
+    pause = _SECOND_LOOK_SECONDS
     while True:
         found = await services.reader.decision(envelope.request_id, envelope.decision_id)
         submitted = found or submitted
         if submitted.status is not DecisionStatus.PENDING or time.monotonic() >= deadline:
             return submitted
-        await asyncio.sleep(min(pause / 3, max(deadline - time.monotonic(), 0)))
-        pause = min(pause * 1.5, 3 * _LATER_LOOK_SECONDS)
+        await asyncio.sleep(min(pause, max(deadline - time.monotonic(), 0)))
+        pause = min(pause * 1.5, _LATER_LOOK_SECONDS)
 
 
 async def _answer(services: Services, tenant: str, submitted: SubmittedDecision) -> Response:
