@@ -11,10 +11,10 @@ TEST_READY := $(VENV)/.ready-to-test
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench golden lock clean
+.PHONY: help run test check bench bench-holds pictures golden lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(RUN_READY) ## Start the whole stack in this terminal (ARGS="--once" feeds the samples and ends)
 	@$(BIN)/python -m standalone $(ARGS)
@@ -30,6 +30,12 @@ check: $(TEST_READY) ## Lint, formatting, types and layers
 
 bench: $(RUN_READY) ## Measure the overhead beside a bare Workflow (ARGS=--json for machines)
 	@$(BIN)/python -m standalone.bench $(ARGS)
+
+bench-holds: $(RUN_READY) ## Measure with 10,000 requests held at once (about half an hour; ARGS="--holds 500")
+	@$(BIN)/python -m standalone.hold_bench $(ARGS)
+
+pictures: $(TEST_READY) ## Take the pictures of the console that the documents show (needs chromium)
+	@$(BIN)/python -m tests.browser.pictures
 
 golden: $(TEST_READY) ## Capture golden histories of new paths; read CONTRIBUTING.md first
 	@$(BIN)/python -m tests.replay.capture $(ARGS)

@@ -6,16 +6,14 @@ from temporalio import activity
 
 from activities.failures import ledger_conflicts_are_final
 from domain.ledger import Ending, Judgement, ReviewOpening
-from domain.ports import DecisionVerifier, Ledger
-from domain.review import DecisionEnvelope
+from domain.ports import Ledger
 
 
 class LedgerActivities:
     """Writes decision records, reviews and releases. One instance a worker."""
 
-    def __init__(self, ledger: Ledger, verifier: DecisionVerifier) -> None:
+    def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._verifier = verifier
 
     @activity.defn(name="open_review")
     async def open_review(self, opening: ReviewOpening) -> None:
@@ -38,8 +36,3 @@ class LedgerActivities:
         """
         with ledger_conflicts_are_final():
             await self._ledger.end(ending)
-
-    @activity.defn(name="verify_decision")
-    async def verify_decision(self, envelope: DecisionEnvelope) -> str | None:
-        """Why the signature of ``envelope`` does not hold; None if it does. Run as a local Activity."""
-        return self._verifier.problem(envelope)

@@ -122,6 +122,11 @@ class ApiKeys:
         return hmac.new(self._pepper, secret.encode("ascii"), hashlib.sha256).hexdigest()
 
 
+def prefix_of(secret: str) -> str:
+    """The part of a key that names it and may be shown; says nothing of what has not authenticated."""
+    return secret.removeprefix("sk-sluice-")[:8]
+
+
 def _find(connection: Connection, prefix: str) -> Row[Any] | None:
     return connection.execute(select(_keys).where(_keys.c.prefix == prefix)).one_or_none()
 

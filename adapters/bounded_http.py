@@ -53,6 +53,26 @@ async def post_json(
     The time limits of httpx hold for each read alone, so that a server which sends a byte now and then would never
     reach them. Raises ``NotSentError`` and ``NoReplyError``. **Correctness:** not idempotent; every call sends.
     """
+    return await _post(http, url, headers, seconds, limit, json=payload)
+
+
+async def post_bytes(
+    http: httpx.AsyncClient,
+    url: httpx.URL,
+    content: bytes,
+    headers: Mapping[str, str],
+    *,
+    seconds: float,
+    limit: int,
+    extensions: Mapping[str, Any],
+) -> Reply:
+    """The same for ``content`` exactly as it is. ``extensions`` are those of httpx, such as ``sni_hostname``."""
+    return await _post(http, url, headers, seconds, limit, content=content, extensions=dict(extensions))
+
+
+async def _post(
+    http: httpx.AsyncClient, url: httpx.URL | str, headers: Mapping[str, str], seconds: float, limit: int, **what: Any
+) -> Reply:
     connect = min(_LONGEST_CONNECT, seconds / 2)
     request_headers = {"Accept": "application/json", "Accept-Encoding": "identity", **headers}
     try:
@@ -61,10 +81,10 @@ async def post_json(
             http.stream(
                 "POST",
                 url,
-                json=payload,
                 headers=request_headers,
                 timeout=httpx.Timeout(seconds, connect=connect, pool=connect),
                 follow_redirects=False,
+                **what,
             ) as response,
         ):
             return await _read(response, limit)

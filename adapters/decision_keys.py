@@ -1,4 +1,4 @@
-"""Signatures of the API over reviewers' decisions: Ed25519 (RFC 8032).
+"""Signatures of the API over what people decide and order: Ed25519 (RFC 8032).
 
 The API holds the private key and signs what it has authenticated; a worker needs the public part only. Run as a
 program, ``python -m adapters.decision_keys PRIVATE PUBLIC`` makes a key and writes its public part for the workers.
@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import sys
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -24,13 +25,15 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from adapters.secret_files import SecretFileError, read, read_or_create, write_public
-from domain.review import DecisionEnvelope
+from domain.envelope import SignedEnvelope
 
 _ALGORITHM = "ed25519"
 
+EnvelopeT = TypeVar("EnvelopeT", bound=SignedEnvelope)
+
 
 class DecisionPublicKey:
-    """The public part: says whether a decision was signed by its owner and not changed since."""
+    """The public part: says whether an order was signed by its owner and not changed since."""
 
     def __init__(self, key: Ed25519PublicKey) -> None:
         self._key = key
@@ -55,7 +58,7 @@ class DecisionPublicKey:
         """The key as PEM (SubjectPublicKeyInfo)."""
         return self._key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
-    def problem(self, envelope: DecisionEnvelope) -> str | None:
+    def problem(self, envelope: SignedEnvelope) -> str | None:
         """Why the signature does not hold, or None if it does. Never raises on anything a Signal can carry."""
         if not envelope.signature:
             return "it carries no signature"
@@ -100,12 +103,12 @@ class DecisionKey:
         """Write the public part to ``path`` as PEM, for workers."""
         write_public(path, self.public.pem())
 
-    def sign(self, envelope: DecisionEnvelope) -> DecisionEnvelope:
+    def sign(self, envelope: EnvelopeT) -> EnvelopeT:
         """``envelope`` with the signature over all its other fields; the same one every time."""
         encoded = base64.urlsafe_b64encode(self._key.sign(envelope.signed_bytes())).decode("ascii").rstrip("=")
         return envelope.model_copy(update={"signature": f"{_ALGORITHM}:{self.public.key_id}:{encoded}"})
 
-    def problem(self, envelope: DecisionEnvelope) -> str | None:
+    def problem(self, envelope: SignedEnvelope) -> str | None:
         """Why the signature does not hold, or None if it does."""
         return self.public.problem(envelope)
 

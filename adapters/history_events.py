@@ -10,8 +10,10 @@ from typing import Any
 from temporalio.api.common.v1 import Payloads
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
-from temporalio.client import WorkflowHandle
+from temporalio.client import Client
 
+from adapters.history_runs import runs_of
+from domain.override import OVERRIDE_SIGNAL
 from domain.payload import Payload
 
 _ENDS = {
@@ -21,10 +23,14 @@ _ENDS = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED: "request.failed",
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT: "request.failed",
 }
+_STARTED = "request.started"
+_RUN = 1_000_000
+"""Ids of a run's events begin behind this many times its number, those of the first run at 1. No history is as long."""
+_CONTINUED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW
 
 
 class ProgressEvent(Payload):
-    """One step of a request. ``id`` is the number of the history event, so that a reader can resume after it."""
+    """One step of a request. ``id`` grows from event to event, so that a reader can resume after it."""
 
     id: int
     name: str
@@ -32,15 +38,27 @@ class ProgressEvent(Payload):
     data: dict[str, Any]
 
 
-async def progress_events(handle: WorkflowHandle[Any, Any]) -> AsyncIterator[ProgressEvent]:
-    """The events of a Workflow from its start, following it until it has ended."""
-    scheduled: dict[int, tuple[str, dict[str, Any]]] = {}
-    async for event in handle.fetch_history_events(wait_new_event=True):
-        told = _tell(event, scheduled)
-        if told is not None:
-            yield told
-        if event.event_type in _ENDS:
-            return
+async def progress_events(client: Client, workflow_id: str) -> AsyncIterator[ProgressEvent]:
+    """The events of a Workflow from its start, through all its runs, following it until it has ended.
+
+    Raises ``RPCError`` (NOT_FOUND) where Temporal knows no such Workflow.
+    """
+    run_id, number = (await runs_of(client, workflow_id))[0], 1
+    while run_id:
+        events = client.get_workflow_handle(workflow_id, run_id=run_id).fetch_history_events(wait_new_event=True)
+        scheduled: dict[int, tuple[str, dict[str, Any]]] = {}
+        run_id = ""
+        async for event in events:
+            told = _tell(event, scheduled)
+            if told is not None and number == 1:
+                yield told
+            elif told is not None and told.name != _STARTED:
+                yield told.model_copy(update={"id": number * _RUN + told.id})
+            if event.event_type in _ENDS:
+                return
+            if event.event_type == _CONTINUED:
+                run_id = event.workflow_execution_continued_as_new_event_attributes.new_execution_run_id
+        number += 1
 
 
 def _tell(event: HistoryEvent, scheduled: dict[int, tuple[str, dict[str, Any]]]) -> ProgressEvent | None:
@@ -48,7 +66,7 @@ def _tell(event: HistoryEvent, scheduled: dict[int, tuple[str, dict[str, Any]]])
     data: dict[str, Any] = {}
     match event.event_type:
         case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
-            name = "request.started"
+            name = _STARTED
         case EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
             attributes = event.activity_task_scheduled_event_attributes
             task = (attributes.activity_type.name, _first(attributes.input))
@@ -65,7 +83,8 @@ def _tell(event: HistoryEvent, scheduled: dict[int, tuple[str, dict[str, Any]]])
             late = event.activity_task_timed_out_event_attributes
             name, data = _failed(*scheduled.get(late.scheduled_event_id, ("", {})), "gave no answer in time")
         case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
-            name = "review.signalled"
+            signal = event.workflow_execution_signaled_event_attributes.signal_name
+            name = "override.signalled" if signal == OVERRIDE_SIGNAL else "review.signalled"
         case kind if kind in _ENDS:
             name = _ENDS[kind]
     if name is None:
@@ -93,7 +112,8 @@ def _completed(activity: str, argument: dict[str, Any], result: dict[str, Any]) 
                 "attempts": len(result["attempts"]),
             }
         case "open_review":
-            return "request.held", {field: argument[field] for field in ("why", "risk", "queue", "expires_at")}
+            held = {field: argument[field] for field in ("why", "risk", "queue", "expires_at")}
+            return "request.held", held | {"review_version": argument["proposal"]["review_version"]}
         case "end_request":
             fields = ("status", "outcome", "cost_usd", "baseline_cost_usd", "model", "stages_attempted")
             return "request.decided", {field: argument["result"][field] for field in fields}

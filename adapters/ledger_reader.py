@@ -2,47 +2,52 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, literal, select, tuple_
+from sqlalchemy import Row, select
 
-from adapters.database import Database
-from adapters.decision_outbox import SubmittedDecision, submitted
-from adapters.sql_journal import fold_attempts
-from adapters.tables import (
-    AttemptRow,
-    DecisionRecordRow,
-    DecisionRow,
-    RequestBodyRow,
-    RequestRow,
-    ReviewRow,
-    table,
+from adapters.decision_rows import SubmittedDecision, submitted
+from adapters.review_reader import CursorError, ReviewReader
+from adapters.review_rows import (
+    AnswerView,
+    DeliveryView,
+    ReviewPage,
+    ReviewQuery,
+    ReviewRowView,
+    ReviewVersion,
+    ReviewView,
 )
-from domain.errors import SluiceError
+from adapters.sql_journal import fold_attempts
+from adapters.tables import AttemptRow, DecisionRecordRow, DecisionRow, RequestBodyRow, RequestRow, table
 from domain.ledger import DecisionRecord
 from domain.payload import Payload
-from domain.request import Message, Outcome, RequestBody, Status
-from domain.review import Proposal, ReviewState, ReviewVerdict
+from domain.request import Outcome, RequestBody, Status
+from domain.review import ReviewState
 from domain.risk import RiskTier
 from domain.stage import Attempt
 
-__all__ = ["CursorError", "LedgerReader", "RequestView", "ReviewPage", "ReviewState", "ReviewView", "SubmittedDecision"]
+__all__ = [
+    "AnswerView",
+    "CursorError",
+    "DeliveryView",
+    "LedgerReader",
+    "RequestView",
+    "ReviewPage",
+    "ReviewQuery",
+    "ReviewRowView",
+    "ReviewState",
+    "ReviewVersion",
+    "ReviewView",
+    "SubmittedDecision",
+]
 
 _requests = table(RequestRow)
 _bodies = table(RequestBodyRow)
 _records = table(DecisionRecordRow)
 _attempts = table(AttemptRow)
-_reviews = table(ReviewRow)
 _decisions = table(DecisionRow)
-
-
-class CursorError(SluiceError):
-    """A cursor that no list gave out."""
 
 
 class RequestView(Payload):
@@ -72,43 +77,8 @@ class RequestView(Payload):
     ended_at: datetime | None
 
 
-class ReviewView(Payload):
-    """A review in its newest version. ``messages`` is what the requester sent."""
-
-    request_id: str
-    tenant: str
-    requester: str
-    subject: str | None
-    policy: str
-    policy_version: str
-    queue: str
-    risk: RiskTier
-    why: str
-    rule: str
-    proposal: Proposal
-    may_escalate: bool
-    opened_at: datetime
-    expires_at: datetime
-    state: ReviewState
-    reminders: int
-    decided_by: str | None
-    decided_verdict: ReviewVerdict | None
-    closed_at: datetime | None
-    messages: tuple[Message, ...]
-
-
-class ReviewPage(Payload):
-    """Part of a list of reviews. ``next_cursor`` leads to the next part, None where there is none."""
-
-    items: tuple[ReviewView, ...]
-    next_cursor: str | None
-
-
-class LedgerReader:
-    """Reads; writes nothing. What belongs to another tenant is as if it did not exist."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class LedgerReader(ReviewReader):
+    """Reads requests, and reviews as well; writes nothing. Another tenant's are as if they did not exist."""
 
     async def request(self, request_id: str, tenant: str) -> RequestView | None:
         """The request, or None."""
@@ -140,35 +110,8 @@ class LedgerReader:
         )
         return list(fold_attempts(await self._all(statement)))
 
-    async def reviews(
-        self, tenant: str, state: ReviewState | None, limit: int, cursor: str | None, queue: str | None = None
-    ) -> ReviewPage:
-        """At most ``limit`` reviews, those that expire first at the beginning, after ``cursor``.
-
-        A page goes on where the one before ended, whatever was opened or decided in between. Raises ``CursorError``.
-        """
-        statement = _review_select().where(_reviews.c.tenant == tenant)
-        if state is not None:
-            statement = statement.where(_reviews.c.state == state.value)
-        if queue is not None:
-            statement = statement.where(_reviews.c.queue == queue)
-        place = (_reviews.c.expires_at, _reviews.c.request_id)
-        if cursor is not None:
-            expires_at, request_id = _read_cursor(cursor)
-            after = tuple_(literal(expires_at, _reviews.c.expires_at.type), literal(request_id))
-            statement = statement.where(tuple_(*place) > after)
-        rows = await self._all(statement.order_by(*place).limit(limit + 1))
-        items = tuple(_review_view(row) for row in rows[:limit])
-        return ReviewPage(items=items, next_cursor=_cursor(items[-1]) if len(rows) > limit and items else None)
-
-    async def review(self, request_id: str, tenant: str) -> ReviewView | None:
-        """The request's review, or None if it was never held."""
-        statement = _review_select().where(_reviews.c.request_id == request_id, _reviews.c.tenant == tenant)
-        rows = await self._all(statement)
-        return _review_view(rows[0]) if rows else None
-
     async def decision(self, request_id: str, decision_id: str) -> SubmittedDecision | None:
-        """The submitted decision, or None. For callers that have checked whose request it is."""
+        """The submitted decision or override, or None. For callers that have checked whose request it is."""
         statement = select(_decisions).where(
             _decisions.c.request_id == request_id, _decisions.c.decision_id == decision_id
         )
@@ -176,7 +119,7 @@ class LedgerReader:
         return submitted(rows[0]) if rows else None
 
     async def decisions(self, request_id: str, tenant: str) -> list[SubmittedDecision]:
-        """All decisions submitted on the request, oldest first."""
+        """All decisions and overrides submitted on the request, refused ones too, oldest first."""
         statement = (
             select(_decisions)
             .where(_decisions.c.request_id == request_id, _decisions.c.tenant == tenant)
@@ -184,43 +127,7 @@ class LedgerReader:
         )
         return [submitted(row) for row in await self._all(statement)]
 
-    async def _all(self, statement: Select[Any]) -> Sequence[Row[Any]]:
-        def work(connection: Connection) -> Sequence[Row[Any]]:
-            return connection.execute(statement).all()
-
-        return await self._database.read(work)
-
 
 def _request_view(row: Row[Any]) -> RequestView:
     fields = dict(row._mapping)
     return RequestView(**fields | {"body": RequestBody.model_validate_json(row.body)})
-
-
-def _review_select() -> Select[Any]:
-    return select(_reviews, _bodies.c.body).join(_bodies, _bodies.c.request_id == _reviews.c.request_id)
-
-
-def _review_view(row: Row[Any]) -> ReviewView:
-    proposal = Proposal(
-        review_version=row.review_version, text=row.text, result_sha256=row.result_sha256, stage_index=row.stage_index
-    )
-    messages = RequestBody.model_validate_json(row.body).conversation()
-    return ReviewView(**dict(row._mapping) | {"proposal": proposal, "messages": messages})
-
-
-def _cursor(last: ReviewView) -> str:
-    place = f"{last.expires_at.isoformat()}|{last.request_id}"
-    return base64.urlsafe_b64encode(place.encode("utf-8")).decode("ascii").rstrip("=")
-
-
-def _read_cursor(cursor: str) -> tuple[datetime, str]:
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        place = base64.b64decode(padded, altchars=b"-_", validate=True).decode("utf-8")
-        moment, _, request_id = place.partition("|")
-        expires_at = datetime.fromisoformat(moment)
-    except (ValueError, binascii.Error):
-        expires_at, request_id = None, ""
-    if expires_at is None or expires_at.tzinfo is None or not request_id or "\x00" in request_id:
-        raise CursorError("'cursor' is none that a list gave out; leave it out to start at the beginning")
-    return expires_at, request_id

@@ -21,6 +21,7 @@ from referencing import Registry, Resource
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
+from adapters.hold_problems import hold_problems
 from adapters.policy_problems import Problem, closest, listed, refuse, validated
 from adapters.yaml_lines import MAX_SAFE_INTEGER, Document, KeyPath, read_file, read_yaml
 from domain.catalog import Catalog, ModelEntry
@@ -33,6 +34,7 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _ENDINGS = (".yaml", ".yml")
 _DURATION = r"^(\d+(\.\d+)?(ms|s|m|h|d)|P.+)$"
 _MAX_DIGITS = 100
+_CHANNEL_KINDS = ("webhook", "slack", "email")
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -54,6 +56,7 @@ class PolicyStore:
 def load_catalog(path: Path | str) -> Catalog:
     """The catalog in the file ``path``. Raises ``PolicyError`` with file, line and remedy."""
     document = read_yaml(read_file(Path(path)), str(path))
+    _refuse_any(document, _kind_problems(document))
     catalog = validated(document, Catalog)
     _refuse_any(document, _catalog_problems(catalog))
     return catalog
@@ -130,6 +133,7 @@ def _snapshot(document: Document, catalog: Catalog) -> PolicySnapshot:
         chain(
             _callable_problems(policy, models),
             _verifier_problems(policy, catalog),
+            hold_problems(policy.hold, catalog),
             _schema_problems(policy),
             _text_problems(policy),
         ),
@@ -190,6 +194,20 @@ def _refuse_any(document: Document, problems: Iterable[Problem]) -> None:
     found = list(problems)
     if found:
         refuse(document, found)
+
+
+def _kind_problems(document: Document) -> Iterator[Problem]:
+    """Channels of no known kind. Without its kind nothing else that is written about a channel can be judged."""
+    channels = document.value(("channels",))
+    for name, entry in channels.items() if isinstance(channels, dict) else ():
+        if not isinstance(entry, dict):
+            yield Problem(("channels", name), f"holds no keys; add kind: with one of {listed(_CHANNEL_KINDS)}")
+        elif "kind" not in entry:
+            yield Problem(("channels", name, "kind"), f"is missing; add kind: with one of {listed(_CHANNEL_KINDS)}")
+        elif entry["kind"] not in _CHANNEL_KINDS:
+            near = closest(str(entry["kind"]), _CHANNEL_KINDS)
+            text = f"is no kind of channel; {near}kinds are {listed(_CHANNEL_KINDS)}"
+            yield Problem(("channels", name, "kind"), text)
 
 
 def _catalog_problems(catalog: Catalog) -> Iterator[Problem]:

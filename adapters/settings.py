@@ -1,7 +1,8 @@
 """What an operator sets, read from the environment once by each process's composition root.
 
-Three settings are secrets: the database address (it holds a password), the pepper of the API keys and the key that
-signs decisions. Each can be given as a value in one variable or as a file named in another, never in both.
+Four settings are secrets: the database address (it holds a password), the pepper of the API keys, the key that signs
+decisions and the client secret for the identity provider. Each can be given as a value in one variable or as a file
+named in another, never in both.
 How to reach Temporal with TLS or an API key is read by ``temporalio.envconfig`` from its own variables.
 """
 
@@ -9,16 +10,21 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from adapters.decision_keys import DecisionKey, DecisionPublicKey
 from adapters.secret_files import SecretFileError, long_enough, read, read_or_create_secret
+from adapters.secure_address import is_secure
 from domain.errors import SluiceError
-from domain.ports import DecisionVerifier
+from domain.identity import Role
 from domain.request import TASK_QUEUE
+
+if TYPE_CHECKING:
+    from adapters.oidc import OidcClient
 
 _DATABASE = re.compile(r"^(sqlite\+aiosqlite:///|postgresql\+asyncpg://[^/])")
 _HOST_PORT = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[^\s:/]+):([0-9]{1,5})$")
@@ -41,6 +47,43 @@ def _database(value: str) -> str:
             "must begin with sqlite+aiosqlite:/// and a path, or postgresql+asyncpg:// and user:password@host/name"
         )
     return value
+
+
+def _origin(value: str) -> str:
+    origin = value.removesuffix("/").lower()
+    try:
+        parsed = urlsplit(origin)
+        fits = parsed.port != 0 and bool(parsed.hostname)
+    except ValueError:
+        fits = False
+    if not fits or not re.fullmatch(r"https?://[a-z0-9.:\[\]-]+", origin):
+        raise ValueError("must be scheme, host and, where it is not the usual one, port: https://sluice.example.com")
+    return origin.removesuffix({"https": ":443", "http": ":80"}[parsed.scheme])  # as browsers name it
+
+
+def _issuer(value: str) -> str:
+    if not is_secure(value) or re.search(r"[\s?#]", value):
+        raise ValueError(
+            "must be the https:// address that the provider gives as 'issuer' in its discovery document; http:// only "
+            "on this machine"
+        )
+    return value
+
+
+def _role_map(value: Any) -> Any:
+    """``staff=reviewer,staff=auditor`` as the roles of each value of the claim."""
+    if not isinstance(value, str):
+        return value
+    found: dict[str, set[Role]] = {}
+    for pair in value.split(","):
+        claimed, _, role = pair.rpartition("=")  # the value of a claim may hold the sign itself
+        if not claimed.strip() or role.strip() not in {known.value for known in Role}:
+            raise ValueError(
+                "must be pairs value=role with commas between them, such as sluice-reviewers=reviewer; roles are "
+                + ", ".join(role.value for role in Role)
+            )
+        found.setdefault(claimed.strip(), set()).add(Role(role.strip()))
+    return found
 
 
 class Settings(BaseSettings):
@@ -75,12 +118,33 @@ class Settings(BaseSettings):
     """Port of the API; 0 takes a free one."""
     max_body_bytes: int = Field(default=1024 * 1024, ge=1024, validation_alias="SLUICE_MAX_BODY_BYTES")
     """Longest request body the API reads, in bytes."""
+    hasty_seconds: float = Field(default=5, ge=0, le=3600, validation_alias="SLUICE_HASTY_SECONDS")
+    """An approval sooner than this after the review was opened counts as given without reading, in seconds."""
     pepper: SecretStr | None = Field(default=None, validation_alias="SLUICE_PEPPER")
     pepper_file: Path = Field(default=Path("var/pepper"), validation_alias="SLUICE_PEPPER_FILE")
     decision_key: SecretStr | None = Field(default=None, validation_alias="SLUICE_DECISION_KEY")
     decision_key_file: Path = Field(default=Path("var/decision.key"), validation_alias="SLUICE_DECISION_KEY_FILE")
     decision_public_key_file: Path | None = Field(default=None, validation_alias="SLUICE_DECISION_PUBLIC_KEY_FILE")
     """For workers that shall not hold the private key."""
+    public_url: Annotated[str, AfterValidator(_origin)] | None = Field(
+        default=None, validation_alias="SLUICE_PUBLIC_URL"
+    )
+    """Where people reach the API, without a slash at the end."""
+    oidc_issuer: Annotated[str, AfterValidator(_issuer)] | None = Field(
+        default=None, validation_alias="SLUICE_OIDC_ISSUER"
+    )
+    oidc_client_id: str | None = Field(default=None, validation_alias="SLUICE_OIDC_CLIENT_ID")
+    oidc_client_secret: SecretStr | None = Field(default=None, validation_alias="SLUICE_OIDC_CLIENT_SECRET")
+    oidc_client_secret_file: Path | None = Field(default=None, validation_alias="SLUICE_OIDC_CLIENT_SECRET_FILE")
+    oidc_tenant: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}$", validation_alias="SLUICE_OIDC_TENANT"
+    )
+    """The tenant of everybody who signs in through the identity provider."""
+    oidc_name_claim: str = Field(default="email", min_length=1, validation_alias="SLUICE_OIDC_NAME_CLAIM")
+    oidc_role_claim: str = Field(default="roles", min_length=1, validation_alias="SLUICE_OIDC_ROLE_CLAIM")
+    oidc_roles: Annotated[dict[str, frozenset[Role]] | None, NoDecode, BeforeValidator(_role_map)] = Field(
+        default=None, validation_alias="SLUICE_OIDC_ROLES"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", validation_alias="SLUICE_LOG_LEVEL")
 
     @model_validator(mode="before")
@@ -99,10 +163,23 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        for value, file in (("pepper", "pepper_file"), ("decision_key", "decision_key_file")):
-            if {value, file} <= self.model_fields_set:
-                names = [str(type(self).model_fields[field].validation_alias) for field in (value, file)]
-                raise ValueError(f"{names[0]} and {names[1]} are both set; unset one")
+        for value in ("pepper", "decision_key", "oidc_client_secret"):
+            if {value, f"{value}_file"} <= self.model_fields_set:
+                raise ValueError(f"{_variable(value)} and {_variable(f'{value}_file')} are both set; unset one")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_identity_provider(self) -> Self:
+        if not any(field.startswith("oidc_") for field in self.model_fields_set):
+            return self
+        needed = ("oidc_issuer", "oidc_client_id", "oidc_tenant", "oidc_roles", "public_url")
+        missing = ", ".join(_variable(field) for field in needed if getattr(self, field) is None)
+        if missing:
+            raise ValueError(
+                f"sign-in through an identity provider also needs {missing}; set it or unset SLUICE_OIDC_*"
+            )
+        if self.public_url is not None and not is_secure(self.public_url):
+            raise ValueError("SLUICE_PUBLIC_URL must begin with https:// for sign-in through an identity provider")
         return self
 
     @classmethod
@@ -125,7 +202,7 @@ class Settings(BaseSettings):
             return DecisionKey.from_pem(self.decision_key.get_secret_value().encode("utf-8"), "SLUICE_DECISION_KEY")
         return DecisionKey.load_or_create(self.decision_key_file)
 
-    def decision_verifier(self) -> DecisionVerifier:
+    def decision_verifier(self) -> DecisionPublicKey:
         """What workers check decisions with: the public key where one is named, else the private one's public part.
 
         Raises ``SecretFileError``.
@@ -133,6 +210,40 @@ class Settings(BaseSettings):
         if self.decision_public_key_file is not None:
             return DecisionPublicKey.load(self.decision_public_key_file)
         return self.signing_key().public
+
+    def oidc_client(self) -> OidcClient | None:
+        """How this installation is registered at its identity provider; None without one. ``SecretFileError``."""
+        if self.oidc_issuer is None or self.oidc_client_id is None or self.oidc_tenant is None:
+            return None
+        from adapters.oidc import OidcClient  # only the API pays for the import
+
+        return OidcClient(
+            issuer=self.oidc_issuer,
+            client_id=self.oidc_client_id,
+            client_secret=self._oidc_secret(),
+            tenant=self.oidc_tenant,
+            roles=self.oidc_roles or {},
+            name_claim=self.oidc_name_claim,
+            role_claim=self.oidc_role_claim,
+        )
+
+    def _oidc_secret(self) -> str | None:
+        if self.oidc_client_secret is not None:
+            return self.oidc_client_secret.get_secret_value()
+        if self.oidc_client_secret_file is None:
+            return None
+        try:
+            secret = read(self.oidc_client_secret_file).decode("utf-8").strip()
+        except (OSError, ValueError):
+            secret = ""
+        if not secret:
+            message = "SLUICE_OIDC_CLIENT_SECRET_FILE names a file without a readable secret; correct it or unset it"
+            raise SecretFileError(message)
+        return secret
+
+
+def _variable(field: str) -> str:
+    return str(Settings.model_fields[field].validation_alias)
 
 
 def environment_names() -> frozenset[str]:

@@ -15,30 +15,19 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import BindParameter, Connection, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from adapters.database import Database, insert_new
-from adapters.tables import (
-    DecisionRecordRow,
-    DecisionRow,
-    ReleaseRow,
-    RequestBodyRow,
-    RequestRow,
-    ReviewRow,
-    table,
-)
+from adapters.review_commits import change, close, open_version
+from adapters.tables import DecisionRecordRow, ReleaseRow, RequestBodyRow, RequestRow, table
 from domain.errors import LedgerConflictError
-from domain.ledger import Admission, DecisionRecord, Ending, Judgement, RecordKind, ReviewOpening
-from domain.request import Outcome, Status
-from domain.review import DecisionEnvelope, DecisionStatus, JudgedDecision, ReviewState
+from domain.ledger import Admission, DecisionRecord, Ending, Judgement, ReviewOpening
+from domain.request import Status
 
 _requests = table(RequestRow)
 _bodies = table(RequestBodyRow)
 _records = table(DecisionRecordRow)
 _releases = table(ReleaseRow)
-_reviews = table(ReviewRow)
-_decisions = table(DecisionRow)
 
 _OPEN = (Status.RUNNING.value, Status.HELD.value)
 
@@ -46,15 +35,6 @@ _OPEN = (Status.RUNNING.value, Status.HELD.value)
 _this: BindParameter[str] = bindparam("of_request")
 _this_request = update(_requests).where(_requests.c.request_id == _this)
 _this_open_request = _this_request.where(_requests.c.status.in_(_OPEN))
-_this_pending_review = update(_reviews).where(
-    _reviews.c.request_id == _this, _reviews.c.state == ReviewState.PENDING.value
-)
-_this_pending_decision = update(_decisions).where(
-    _decisions.c.request_id == _this,
-    _decisions.c.decision_id == bindparam("of_decision"),
-    _decisions.c.envelope_sha256 == bindparam("of_digest"),
-    _decisions.c.status == DecisionStatus.PENDING.value,
-)
 
 
 class SqlLedger:
@@ -70,13 +50,14 @@ class SqlLedger:
     async def open_review(self, opening: ReviewOpening) -> None:
         """Commit the records up to a hold and show the answer to reviewers.
 
-        A higher ``review_version`` replaces the review of the same request. Raises ``LedgerConflictError`` for a
-        request that has ended or was never admitted, and for records that contradict stored ones.
+        A higher ``review_version`` replaces the review of the same request, the decisions that led to it are settled.
+        Raises ``LedgerConflictError`` for a request that has ended or was never admitted, and for records or texts
+        that contradict stored ones.
         """
         await self._commit(partial(_open_review, opening=opening))
 
     async def judge(self, judgement: Judgement) -> None:
-        """Commit what became of decisions, or a reminder, while the request goes on or after its end.
+        """Commit what became of orders, or a rung of the ladder, while the request goes on or after its end.
 
         Never changes the status of a request that has ended. Raises ``LedgerConflictError`` for records that
         contradict stored ones.
@@ -122,11 +103,6 @@ def append_records(connection: Connection, request_id: str, records: Sequence[De
             if DecisionRecord.model_validate_json(record) != given[sequence]:
                 raise LedgerConflictError(f"record {sequence} of {request_id} is in the ledger with other content")
     return new
-
-
-def envelope_digest(envelope: DecisionEnvelope) -> str:
-    """Hash of the signed fields and the signature. Tells a decision from a forgery that uses the same id."""
-    return hashlib.sha256(envelope.signed_bytes() + b"\x00" + envelope.signature.encode("utf-8")).hexdigest()
 
 
 def _record_row(record: DecisionRecord) -> dict[str, Any]:
@@ -187,23 +163,7 @@ def _open_review(connection: Connection, opening: ReviewOpening) -> None:
     held = connection.execute(_this_open_request, projection)
     if held.rowcount == 0:
         raise LedgerConflictError(f"{request_id} cannot be held: it has ended or was never admitted")
-    row = {
-        **opening.model_dump(
-            include={"request_id", "tenant", "requester", "subject", "policy", "policy_version"}
-            | {"queue", "why", "rule", "may_escalate", "opened_at", "expires_at"}
-        ),
-        **opening.proposal.model_dump(),
-        "risk": opening.risk.value,
-        "state": ReviewState.PENDING.value,
-        "reminders": 0,
-        "decided_by": None,
-        "decided_verdict": None,
-        "closed_at": None,
-    }
-    insert = (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(_reviews)
-    replaced = {name: insert.excluded[name] for name in row if name != "request_id"}
-    newer = insert.excluded["review_version"] > _reviews.c.review_version
-    connection.execute(insert.on_conflict_do_update(index_elements=["request_id"], set_=replaced, where=newer), row)
+    open_version(connection, opening)
 
 
 def _judge(connection: Connection, judgement: Judgement) -> None:
@@ -213,14 +173,7 @@ def _judge(connection: Connection, judgement: Judgement) -> None:
         return
     connection.execute(_this_open_request, {"of_request": request_id, "status": judgement.status.value})
     moment = records[-1].at if records else datetime.now(UTC)
-    reminders = sum(record.kind is RecordKind.REMINDED for record in records if record.sequence in new)
-    if reminders:
-        counted = _this_pending_review.values(reminders=_reviews.c.reminders + reminders)
-        connection.execute(counted, {"of_request": request_id})
-    applied = _applied(judgement.decisions)
-    if applied is not None:
-        _close_review(connection, request_id, ReviewState.DECIDED, moment, applied)
-    _settle(connection, request_id, judgement.decisions, moment)
+    change(connection, judgement, new, moment)
 
 
 def _end(connection: Connection, ending: Ending) -> None:
@@ -250,48 +203,4 @@ def _end(connection: Connection, ending: Ending) -> None:
         "ended_at": ending.ended_at,
     }
     connection.execute(_this_request, projection)
-    applied = _applied(ending.decisions)
-    _close_review(connection, request_id, _review_state(result.outcome, applied), ending.ended_at, applied)
-    _settle(connection, request_id, ending.decisions, ending.ended_at)
-
-
-def _applied(decisions: Sequence[JudgedDecision]) -> DecisionEnvelope | None:
-    judged = (decision.envelope for decision in decisions if decision.status is DecisionStatus.APPLIED)
-    return next((envelope for envelope in judged if envelope is not None), None)
-
-
-def _review_state(outcome: Outcome, applied: DecisionEnvelope | None) -> ReviewState:
-    if applied is not None:
-        return ReviewState.DECIDED
-    return ReviewState.EXPIRED if outcome is Outcome.EXPIRED else ReviewState.CANCELLED
-
-
-def _close_review(
-    connection: Connection, request_id: str, state: ReviewState, at: datetime, applied: DecisionEnvelope | None
-) -> None:
-    closing = {
-        "of_request": request_id,
-        "state": state.value,
-        "closed_at": at,
-        "decided_by": applied.reviewer if applied is not None else None,
-        "decided_verdict": applied.verdict.value if applied is not None else None,
-    }
-    connection.execute(_this_pending_review, closing)
-
-
-def _settle(connection: Connection, request_id: str, decisions: Sequence[JudgedDecision], at: datetime) -> None:
-    """Give submitted decisions their final status. Only pending ones change, so a duplicate never overwrites."""
-    settled = [
-        {
-            "of_request": request_id,
-            "of_decision": judged.envelope.decision_id,
-            "of_digest": envelope_digest(judged.envelope),
-            "status": judged.status.value,
-            "because": judged.because,
-            "settled_at": at,
-        }
-        for judged in decisions
-        if judged.envelope is not None and judged.status is not DecisionStatus.DUPLICATE
-    ]
-    if settled:
-        connection.execute(_this_pending_decision, settled)
+    close(connection, ending)

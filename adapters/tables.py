@@ -1,79 +1,21 @@
 """The tables. ``migrations/`` creates them; a test asserts that both agree.
 
-Append-only, guarded by triggers: ``decision_records``, ``releases``, ``attempts``. Content that may have to be erased
-lies apart from them, in ``request_bodies`` and ``attempt_answers``, or in the projections ``requests``, ``reviews``.
+Append-only, guarded by triggers: ``decision_records``, ``releases``, ``attempts``, ``review_versions`` and
+``review_events``. Content that may have to be erased lies apart from them, in ``request_bodies`` and
+``attempt_answers``, or in the projections ``requests``, ``reviews``. The exception is ``review_versions``: nobody may
+change afterwards what a person was asked to judge.
 """
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, cast
 
-from sqlalchemy import DateTime, Dialect, Index, MetaData, Numeric, Table, Text, TypeDecorator, text
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import Index, MetaData, Table, Text, text
 from sqlmodel import Field, SQLModel
 
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """A moment. Only times with a zone go in, and they come back in UTC, also where the database keeps no zone."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """``value`` in UTC; without its zone for SQLite, whose texts then sort as the moments do."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a time without a zone names no moment; give it one")
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """The stored moment, in UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class ExactDecimal(TypeDecorator[Decimal]):
-    """An exact amount: NUMERIC without limits on PostgreSQL, its digits as text on SQLite, which would round it."""
-
-    impl = Numeric
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """The column's type on ``dialect``."""
-        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else Numeric())
-
-    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
-        """``value``, or its digits. Raises ``ValueError`` for what is no number."""
-        if value is None:
-            return None
-        if not value.is_finite():
-            raise ValueError("an amount must be finite")
-        return f"{value:f}" if dialect.name == "sqlite" else value
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
-        """The stored amount."""
-        return None if value is None else Decimal(value)
-
-
-class AnyText(TypeDecorator[str]):
-    """Text as models and foreign services write it, kept as a JSON string: PostgreSQL refuses NUL in plain text."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """The JSON string for ``value``."""
-        return None if value is None else json.dumps(value, ensure_ascii=False)
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
-        """The stored text, character for character."""
-        return None if value is None else cast("str", json.loads(value))
+from adapters.columns import AnyText, ExactDecimal, UtcDateTime
 
 
 class Row(SQLModel):
@@ -86,6 +28,11 @@ class Row(SQLModel):
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
         }
     )
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """The arguments that make an index hold only the rows that meet ``condition``."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
 class RequestRow(Row, table=True):
@@ -180,7 +127,10 @@ class ReviewRow(Row, table=True):
     __table_args__ = (
         Index(None, "tenant", "state", "expires_at", "request_id"),
         Index(None, "tenant", "state", "queue", "expires_at", "request_id"),
+        Index(None, "tenant", "state", "policy", "expires_at", "request_id"),
+        Index(None, "tenant", "state", "risk", "expires_at", "request_id"),
         Index(None, "tenant", "expires_at", "request_id"),
+        Index(None, "tenant", "claimed_by", "expires_at", "request_id", **_where("claimed_by IS NOT NULL")),
     )
     request_id: str = Field(primary_key=True, foreign_key="requests.request_id")
     tenant: str
@@ -204,19 +154,70 @@ class ReviewRow(Row, table=True):
     decided_by: str | None
     decided_verdict: str | None
     closed_at: datetime | None = Field(sa_type=UtcDateTime)
+    offer: str = Field(sa_type=Text)
+    """What reviewers may do, as JSON of ``ReviewOffer``; ``{}`` for reviews from before it was told."""
+    senior_only: bool = False
+    barred: str = Field(sa_type=Text)
+    """Names that may not decide, as a JSON list."""
+    edited: bool = False
+    approvals: int = 0
+    approvals_needed: int = 1
+    claimed_by: str | None
+    claimed_until: datetime | None = Field(sa_type=UtcDateTime)
+    """When the claim ends by itself; whoever reads has to compare, for nothing runs at that moment."""
+    subject_folded: str | None
+    """The subject for searches without regard to case, which databases know for some alphabets only."""
+
+
+class ReviewVersionRow(Row, table=True):
+    """The text that a version of a review showed. Append-only."""
+
+    __tablename__ = "review_versions"
+    request_id: str = Field(primary_key=True, foreign_key="requests.request_id")
+    review_version: int = Field(primary_key=True)
+    text: str = Field(sa_type=AnyText)
+    result_sha256: str
+    stage_index: int | None
+    edited: bool
+    opened_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class ReviewEventRow(Row, table=True):
+    """A human step beside the protocol: a page opened, a review claimed, released or reassigned. Append-only."""
+
+    __tablename__ = "review_events"
+    __table_args__ = (Index(None, "request_id"),)
+    id: str = Field(primary_key=True)
+    request_id: str = Field(foreign_key="requests.request_id")
+    at: datetime = Field(sa_type=UtcDateTime)
+    actor: str
+    kind: str
+    data: str = Field(sa_type=Text)
+    """More about it, as a JSON object."""
+
+
+class ViewerRow(Row, table=True):
+    """Who has the page of a review open, and when that page last told so."""
+
+    __tablename__ = "viewers"
+    request_id: str = Field(primary_key=True, foreign_key="requests.request_id")
+    name: str = Field(primary_key=True)
+    seen_at: datetime = Field(sa_type=UtcDateTime)
 
 
 class DecisionRow(Row, table=True):
-    """A reviewer's decision as the API accepted it: the outbox of its Signal, and what became of it."""
+    """A person's order as the API accepted it: the outbox of its Signal, and what became of it."""
 
     __tablename__ = "decisions"
     __table_args__ = (
-        Index(None, "submitted_at", sqlite_where=text("sent_at IS NULL"), postgresql_where=text("sent_at IS NULL")),
+        Index(None, "submitted_at", **_where("status = 'pending'")),
+        Index(None, "tenant", "settled_at"),
     )
     request_id: str = Field(primary_key=True, foreign_key="requests.request_id")
     decision_id: str = Field(primary_key=True)
     tenant: str
     reviewer: str
+    """Who gave it, a reviewer or an operator."""
     envelope: str = Field(sa_type=Text)
     envelope_sha256: str
     """Hash of everything in the envelope, its signature included; see ``envelope_digest``."""
@@ -225,13 +226,16 @@ class DecisionRow(Row, table=True):
     submitted_at: datetime = Field(sa_type=UtcDateTime)
     sent_at: datetime | None = Field(sa_type=UtcDateTime)
     settled_at: datetime | None = Field(sa_type=UtcDateTime)
+    kind: str
+    """``decision`` or ``override``."""
+    on_behalf_of: str | None
 
 
 class ApiKeyRow(Row, table=True):
     """An API key: who holds it and a keyed hash of its secret, never the secret."""
 
     __tablename__ = "api_keys"
-    __table_args__ = (Index(None, "tenant"),)
+    __table_args__ = (Index(None, "tenant", "name"),)
     prefix: str = Field(primary_key=True)
     tenant: str
     name: str
@@ -244,8 +248,81 @@ class ApiKeyRow(Row, table=True):
     revoked_at: datetime | None = Field(sa_type=UtcDateTime)
 
 
+class IdentityRow(Row, table=True):
+    """A person as an identity provider named them when they last signed in."""
+
+    __tablename__ = "identities"
+    tenant: str = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    roles: str = Field(sa_type=Text)
+    """Roles as a JSON list."""
+    source: str
+    seen_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class SessionRow(Row, table=True):
+    """A person signed in to the console: a keyed hash of their cookie, never the cookie."""
+
+    __tablename__ = "sessions"
+    token_sha256: str = Field(primary_key=True)
+    tenant: str
+    name: str
+    roles: str = Field(sa_type=Text)
+    """Roles as a JSON list."""
+    source: str
+    """``key:<prefix>`` or ``oidc:<issuer>``."""
+    csrf: str
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    expires_at: datetime = Field(sa_type=UtcDateTime)
+    ended_at: datetime | None = Field(sa_type=UtcDateTime)
+
+
+class QueueMemberRow(Row, table=True):
+    """A person who decides over a queue. A queue without any is open to every reviewer of its tenant."""
+
+    __tablename__ = "queue_members"
+    tenant: str = Field(primary_key=True)
+    queue: str = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    added_by: str
+    added_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class DelegationRow(Row, table=True):
+    """A reviewer lets another decide in their place for a time."""
+
+    __tablename__ = "delegations"
+    __table_args__ = (Index(None, "tenant", "delegate"),)
+    id: str = Field(primary_key=True)
+    tenant: str
+    delegator: str
+    delegate: str
+    queue: str | None
+    """None: every queue that is the delegator's."""
+    starts_at: datetime = Field(sa_type=UtcDateTime)
+    ends_at: datetime = Field(sa_type=UtcDateTime)
+    created_by: str
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    revoked_at: datetime | None = Field(sa_type=UtcDateTime)
+
+
+class DeliveryRow(Row, table=True):
+    """What became of a notice to one channel. Without content."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (Index(None, "request_id"),)
+    delivery_id: str = Field(primary_key=True)
+    request_id: str
+    channel: str
+    event: str
+    delivered: bool
+    attempts: int
+    detail: str = Field(sa_type=AnyText)
+    at: datetime = Field(sa_type=UtcDateTime)
+
+
 metadata: MetaData = Row.metadata
-APPEND_ONLY = ("decision_records", "releases", "attempts")
+APPEND_ONLY = ("decision_records", "releases", "attempts", "review_versions", "review_events")
 
 
 def table(row: type[Row]) -> Table:

@@ -17,8 +17,10 @@ from temporalio.exceptions import CancelledError, TerminatedError, WorkflowAlrea
 from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.history_events import ProgressEvent, progress_events
+from adapters.history_runs import runs_of
 from domain.attributes import MEMO_BODY_SHA256, MEMO_TENANT, POLICY, POLICY_VERSION, TENANT
 from domain.errors import SluiceError
+from domain.override import OVERRIDE_SIGNAL, OverrideEnvelope
 from domain.payload import Payload
 from domain.progress import Progress
 from domain.request import WORKFLOW_TYPE, CascadeInput, RequestResult, Status
@@ -26,6 +28,7 @@ from domain.review import DecisionEnvelope
 
 _START_TIMEOUT = timedelta(seconds=10)
 _QUERY_TIMEOUT = timedelta(seconds=2)
+_DECISION_SIGNAL = "decide"
 
 
 class IdempotencyConflictError(SluiceError):
@@ -39,6 +42,14 @@ class WorkflowEndedError(SluiceError):
         super().__init__(reason)
         self.status = status
         self.reason = reason
+
+
+class NoSuchRunError(SluiceError):
+    """A Workflow has fewer runs than the one that was asked for; ``runs`` is how many."""
+
+    def __init__(self, runs: int) -> None:
+        super().__init__(f"the Workflow has {runs} runs")
+        self.runs = runs
 
 
 class StartMemo(Payload):
@@ -119,10 +130,14 @@ class TemporalRequests:
         """Ask the Workflow to stop; False if it has ended already."""
         return await _unless_ended(self._client.get_workflow_handle(request_id).cancel(reason=reason))
 
-    async def signal_decision(self, envelope: DecisionEnvelope) -> bool:
-        """Deliver a reviewer's decision; False if the Workflow has ended. Durable once this returns True."""
+    async def signal(self, envelope: DecisionEnvelope | OverrideEnvelope) -> bool:
+        """Deliver a reviewer's decision or an operator's order; False if the Workflow has ended.
+
+        Durable once this returns True.
+        """
+        name = OVERRIDE_SIGNAL if isinstance(envelope, OverrideEnvelope) else _DECISION_SIGNAL
         handle = self._client.get_workflow_handle(envelope.request_id)
-        return await _unless_ended(handle.signal("decide", envelope, rpc_timeout=_START_TIMEOUT))
+        return await _unless_ended(handle.signal(name, envelope, rpc_timeout=_START_TIMEOUT))
 
     async def progress(self, request_id: str) -> Progress | None:
         """Where the Workflow stands; None when no worker tells in time."""
@@ -135,12 +150,19 @@ class TemporalRequests:
 
     def events(self, request_id: str) -> AsyncIterator[ProgressEvent]:
         """What happened and happens, from the Workflow's history, until it has ended."""
-        return progress_events(self._client.get_workflow_handle(request_id))
+        return progress_events(self._client, request_id)
 
-    async def history(self, request_id: str) -> dict[str, Any]:
-        """The Workflow's event history as Temporal writes it; it can be replayed from this."""
-        history = await self._client.get_workflow_handle(request_id).fetch_history()
-        return dict(history.to_json_dict())
+    async def history(self, request_id: str, run: int | None = None) -> tuple[dict[str, Any], int]:
+        """The event history of a run as Temporal writes it, to be replayed from, and how many runs there are.
+
+        ``run`` counts from 1; None means the newest. Raises ``NoSuchRunError``.
+        """
+        runs = await runs_of(self._client, request_id)
+        number = len(runs) if run is None else run
+        if not 1 <= number <= len(runs):
+            raise NoSuchRunError(len(runs))
+        handle = self._client.get_workflow_handle(request_id, run_id=runs[number - 1])
+        return dict((await handle.fetch_history()).to_json_dict()), len(runs)
 
     async def memo(self, request_id: str) -> StartMemo | None:
         """What the Workflow was started with; None if there is no such Workflow."""

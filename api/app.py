@@ -5,38 +5,52 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
+import httpx
 import structlog
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapters.api_keys import ApiKeys
+from adapters.claims import Claims
 from adapters.database import Database
 from adapters.decision_outbox import DecisionOutbox
 from adapters.ledger_reader import LedgerReader
+from adapters.oidc import identity_provider
 from adapters.policy_files import load_catalog, load_policies, parse_policy
+from adapters.review_figures import ReviewFigures
+from adapters.roster import Roster
+from adapters.sessions import Sessions
 from adapters.settings import Settings
 from adapters.temporal_connect import connect
 from adapters.temporal_requests import TemporalRequests
-from api import chat, health, policies, requests, reviews
+from api import chat, claims, health, overrides, policies, queues, requests, reviews, timeline
+from api.console import routes as console
+from api.console import sign_in
 from api.errors import UnexpectedErrors, install_error_answers
 from api.openapi import install_openapi
 from api.outbox import keep_resending
 from api.services import Limits, Probe, Services
+from domain.override import OverrideOrder
 from domain.review import ReviewDecision
 
 _DESCRIPTION = """Governed, durable use of AI models: a request is answered by the cheapest model that is good enough,
 and nothing risky leaves before a person has approved it.
 
-Services start requests, reviewers decide over held answers, auditors read the record. Every call needs a key:
+Services start requests, reviewers decide over held answers, auditors read the record, operators override. Every call
+needs a key:
 `Authorization: Bearer sk-sluice-...`."""
 _BODIES = (
     requests.SubmitBody,
     requests.CancelBody,
+    OverrideOrder,
     ReviewDecision,
+    claims.ClaimBody,
+    claims.ReassignBody,
+    queues.DelegationBody,
     chat.ChatBody,
     policies.ValidateBody,
     policies.ExplainBody,
@@ -63,7 +77,8 @@ def create_app(services: Services) -> FastAPI:
     install_error_answers(app)
     app.add_middleware(UnexpectedErrors)
     app.add_middleware(AccessLog)
-    for part in (requests, reviews, chat, policies, health):
+    # The console's last route takes every address below /console, so signing in comes before it.
+    for part in (requests, overrides, timeline, reviews, queues, chat, policies, health, sign_in, console):
         app.include_router(part.router)
     install_openapi(app, _BODIES)
     return app
@@ -115,7 +130,10 @@ async def build_services(settings: Settings) -> AsyncIterator[Services]:
     temporal = TemporalRequests(client, settings.task_queue)
     database = Database(settings.database_url)
     reader = LedgerReader(database)
-    try:
+    # The identity provider is reached directly: a proxy of the environment would see who signs in.
+    async with AsyncExitStack() as closing:
+        closing.push_async_callback(database.close)
+        http = await closing.enter_async_context(httpx.AsyncClient(trust_env=False))
         yield Services(
             reader=reader,
             outbox=DecisionOutbox(database),
@@ -125,11 +143,17 @@ async def build_services(settings: Settings) -> AsyncIterator[Services]:
             parse_policy=partial(parse_policy, file="policy", catalog=catalog),
             decision_key=decision_key,
             clock=lambda: datetime.now(UTC),
+            roster=Roster(database),
+            claims=Claims(database),
+            figures=ReviewFigures(database),
+            sessions=Sessions(database, pepper),
+            identity_provider=identity_provider(settings, http),
+            webhooks=frozenset(name for name, channel in catalog.channels.items() if channel.kind == "webhook"),
+            public_url=settings.public_url,
+            hasty=timedelta(seconds=settings.hasty_seconds),
             probes=_probes(reader, temporal.reachable, store.names),
             limits=Limits(max_body_bytes=settings.max_body_bytes),
         )
-    finally:
-        await database.close()
 
 
 def _probes(

@@ -16,11 +16,16 @@ async def require(request: Request, *roles: Role) -> Principal:
     """The caller, who holds at least one of ``roles``. Raises ``ApiError`` 401 or 403, before anything is looked up."""
     principal = await _authenticate(request)
     structlog.contextvars.bind_contextvars(tenant=principal.tenant, caller=principal.name)
+    check_role(principal, *roles)
+    return principal
+
+
+def check_role(principal: Principal, *roles: Role) -> None:
+    """Raises ``ApiError`` 403 unless ``principal`` holds at least one of ``roles``."""
     if principal.roles.isdisjoint(roles):
         needed = " or ".join(role.value for role in roles)
         message = f"this needs a key with the role {needed}; the key of {principal.name!r} has {_names(principal)}"
         raise ApiError(403, "role_required", message, param="Authorization")
-    return principal
 
 
 def _names(principal: Principal) -> str:

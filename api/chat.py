@@ -22,7 +22,7 @@ from api.bodies import read_json, read_query, request_body
 from api.errors import ApiError, bad_request, not_found
 from api.openapi import documented, error_answers
 from api.services import Services, services_of
-from api.submit import idempotency_key, pinned, submit
+from api.submit import check_channel, idempotency_key, pinned, submit
 from api.views import RequestAnswer, request_headers
 from domain.identity import Role
 from domain.payload import Text
@@ -122,6 +122,7 @@ class SluiceOptions(BaseModel):
 
     context: dict[str, Any] = Field(default_factory=dict)
     constraints: dict[str, Any] = Field(default_factory=dict)
+    webhook: str | None = None
     wait_seconds: float | None = Field(default=None, ge=0, le=_LONGEST_WAIT_SECONDS)
 
 
@@ -164,9 +165,10 @@ def _native(body: ChatBody) -> RequestBody:
         "constraints": body.sluice.constraints,
         "subject": body.user,
         "metadata": body.metadata or {},
+        "webhook": body.sluice.webhook,
     }
-    renamed = {"policy": "model", "subject": "user", "context": "sluice.context", "constraints": "sluice.constraints"}
-    return request_body(fields, renamed)
+    options = {name: f"sluice.{name}" for name in ("context", "constraints", "webhook")}
+    return request_body(fields, {"policy": "model", "subject": "user", **options})
 
 
 _EXAMPLE = {"model": "support-triage", "messages": [{"role": "user", "content": "My invoice was charged twice."}]}
@@ -189,6 +191,7 @@ async def complete(request: Request) -> Response:
     _refuse_parameters(given.model_extra or {})
     body = _native(given)
     interim = pinned(services, body.policy, "model").policy.interim_output
+    check_channel(services, body.webhook, "sluice.webhook")
     wait_seconds = given.sluice.wait_seconds
     if wait_seconds is None:
         wait_seconds = services.limits.chat_wait_seconds

@@ -1,4 +1,4 @@
-"""Sends what the outbox still holds: decisions that were stored and whose Signal never got through."""
+"""Sends what the outbox still holds: decisions and overrides that were stored and whose Signal never got through."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import structlog
 
-from api.decisions import deliver
+from api.orders import deliver
 from api.services import Services
 
 _EVERY_SECONDS = 2.0
@@ -17,9 +17,9 @@ _AT_ONCE = 100
 
 
 async def resend(services: Services, older_than: timedelta = _OLDER_THAN) -> int:
-    """Send every decision that is not known to be sent; how many were.
+    """Send every order that is not known to be sent; how many were.
 
-    **Correctness:** several API processes may do this at the same time; the Workflow judges each decision once.
+    **Correctness:** several API processes may do this at the same time; the Workflow judges each order once.
     """
     sent = 0
     for envelope in await services.outbox.unsent(older_than, _AT_ONCE):
@@ -40,4 +40,4 @@ async def keep_resending(services: Services, every_seconds: float = _EVERY_SECON
             log.warning("resend_failed", error=type(error).__name__)
         else:
             if sent:
-                log.info("decisions_resent", count=sent)
+                log.info("orders_resent", count=sent)

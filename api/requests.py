@@ -15,23 +15,19 @@ from starlette.responses import Response, StreamingResponse
 from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.history_events import ProgressEvent
+from adapters.temporal_requests import NoSuchRunError
 from api.auth import require
+from api.blindness import sight
 from api.bodies import number_from, read_json, read_query
+from api.entitlement import is_reviewer
 from api.errors import ApiError, bad_request, checked_id, not_found
 from api.openapi import documented, error_answers
+from api.record_views import AttemptView, RecordAnswer, decision_view, recorded_request
+from api.review_views import review_summary
 from api.services import Services, services_of
 from api.submit import find, follow, idempotency_key, plain_body, submit
-from api.views import (
-    AttemptView,
-    RecordAnswer,
-    RequestAnswer,
-    RequestWithProgress,
-    decision_view,
-    recorded_request,
-    request_headers,
-    review_summary,
-)
-from domain.identity import Role
+from api.views import RequestAnswer, RequestWithProgress, request_headers
+from domain.identity import Principal, Role
 from domain.payload import Text
 from domain.request import RequestBody, Status
 
@@ -39,6 +35,8 @@ MAX_WAIT_SECONDS = 60
 _POLL_AFTER_SECONDS = 1
 _PREFERENCE = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:$|[,;])", re.IGNORECASE)
 _EVENT_ID = re.compile(r"\d{1,9}")
+_SIGNALLED = "review.signalled"
+_RUN = re.compile(r"[1-9]\d{0,5}")
 READERS = (Role.SERVICE, Role.AUDITOR, Role.OPERATOR)
 
 router = APIRouter(prefix="/v1/requests", tags=["requests"])
@@ -183,7 +181,10 @@ async def cancel_request(request: Request, id: str) -> Response:
     openapi_extra=documented(),
 )
 async def read_record(request: Request, id: str) -> Response:
-    """The joined decision record: the request, every decision record, attempt and human decision, and the review."""
+    """The joined decision record: the request, every decision record, attempt and human order, and the review.
+
+    An auditor who is a reviewer too sees no other reviewer's decision in an incomplete quorum before their own.
+    """
     principal = await require(request, Role.AUDITOR)
     services, tenant = services_of(request), principal.tenant
     read_query(request)
@@ -194,14 +195,15 @@ async def read_record(request: Request, id: str) -> Response:
         services.reader.records(id, tenant),
         services.reader.attempts(id, tenant),
         services.reader.decisions(id, tenant),
-        services.reader.review(id, tenant),
+        services.reader.review(id, tenant, services.clock()),
     )
+    seen = sight(principal, review, records)
     answer = RecordAnswer(
         request=recorded_request(row),
-        records=tuple(records),
+        records=seen.records,
         attempts=tuple(AttemptView.model_construct(**dict(attempt)) for attempt in attempts),
-        decisions=tuple(decision_view(decision) for decision in decisions),
-        review=review_summary(review) if review is not None else None,
+        decisions=tuple(decision_view(decision) for decision in seen.orders(decisions, principal.name)),
+        review=None if review is None else review_summary(review, hide_approvals=seen.blind),
     )
     return Response(answer.model_dump_json(), 200, request_headers(answer.request), "application/json")
 
@@ -210,20 +212,44 @@ async def read_record(request: Request, id: str) -> Response:
     "/{id}/history",
     response_model=dict[str, Any],
     responses=error_answers(400, 403, 404, 503),
-    openapi_extra=documented(),
+    openapi_extra=documented(
+        query={"run": "Which run, from 1; the newest if absent. `x-sluice-history-runs` says how many there are"}
+    ),
 )
 async def read_history(request: Request, id: str) -> Response:
-    """The Temporal event history, as Temporal writes it; it can be replayed from this."""
+    """The Temporal event history of a run, as Temporal writes it; it can be replayed from this.
+
+    A request that is held for long continues in a new run. Runs that Temporal keeps no longer do not count.
+    """
     principal = await require(request, Role.AUDITOR)
     services = services_of(request)
-    read_query(request)
+    run = _run(read_query(request, "run").get("run"))
     known = await find(services, id, principal.tenant)
+    await _see_all(services, principal, id)
     try:
-        history = await services.requests.history(id)
+        history, runs = await services.requests.history(id, run)
     except RPCError as error:
         raise _history_error(error, id) from None
+    except NoSuchRunError as error:
+        message = f"run: there are {error.runs} runs of this request; leave it out for the newest"
+        raise ApiError(404, "no_such_run", message, param="run") from None
     text = json.dumps(history, ensure_ascii=False)
-    return Response(text, 200, request_headers(known.answer()), "application/json")
+    headers = {**request_headers(known.answer()), "x-sluice-history-runs": str(runs)}
+    return Response(text, 200, headers, "application/json")
+
+
+def _run(written: str | None) -> int | None:
+    if written is not None and not _RUN.fullmatch(written):
+        raise bad_request("run: must be a whole number from 1", "run")
+    return None if written is None else int(written)
+
+
+async def _see_all(services: Services, principal: Principal, id: str) -> None:
+    """Raises ``ApiError`` 403 where something has to be hidden, which in a raw history nothing can be."""
+    review = await services.reader.review(id, principal.tenant, services.clock())
+    if review is not None and sight(principal, review, await services.reader.records(id, principal.tenant)).blind:
+        message = "reviewers do not see each other's decisions before all have decided; decide first, or ask afterwards"
+        raise ApiError(403, "blind_review", message, param="Authorization")
 
 
 def _history_error(error: RPCError, id: str) -> Exception:
@@ -257,12 +283,18 @@ async def stream_events(request: Request, id: str) -> Response:
         first = await anext(events, None)
     except RPCError as error:
         raise _history_error(error, id) from None
-    stream = _event_stream(first, events, after, services.limits.keep_alive_seconds)
+    # That somebody has decided is not for those who decide without knowing it.
+    hidden = _SIGNALLED if is_reviewer(principal) else None
+    stream = _event_stream(first, events, after, hidden, services.limits.keep_alive_seconds)
     return StreamingResponse(stream, 200, headers, "text/event-stream")
 
 
 async def _event_stream(
-    first: ProgressEvent | None, events: AsyncIterator[ProgressEvent], after: int, keep_alive: float
+    first: ProgressEvent | None,
+    events: AsyncIterator[ProgressEvent],
+    after: int,
+    hidden: str | None,
+    keep_alive: float,
 ) -> AsyncIterator[bytes]:
     """Every event behind ``after`` in the wire format, and a comment where nothing happened for a while.
 
@@ -282,7 +314,7 @@ async def _event_stream(
             event, following = following.result(), None
             if event is None:
                 return
-            if event.id > after:
+            if event.id > after and event.name != hidden:
                 yield _wire(event)
     finally:
         if following is not None:

@@ -12,12 +12,16 @@ from typing import Any, Protocol
 
 from starlette.requests import Request
 
+from adapters.decision_keys import EnvelopeT
 from adapters.decision_outbox import SubmittedDecision
 from adapters.history_events import ProgressEvent
-from adapters.ledger_reader import RequestView, ReviewPage, ReviewState, ReviewView
+from adapters.ledger_reader import RequestView
 from adapters.temporal_requests import StartMemo
+from api.review_ports import Claims, Figures, ReviewReader, Roster
+from api.sign_in_ports import IdentityProvider, Sessions
 from domain.identity import Principal
 from domain.ledger import DecisionRecord
+from domain.override import OverrideEnvelope
 from domain.policy import PolicySnapshot
 from domain.progress import Progress
 from domain.request import CascadeInput, RequestResult
@@ -25,7 +29,7 @@ from domain.review import DecisionEnvelope
 from domain.stage import Attempt
 
 
-class Reader(Protocol):
+class Reader(ReviewReader, Protocol):
     """Reads the ledger; everything is bound to one tenant."""
 
     async def request(self, request_id: str, tenant: str) -> RequestView | None:
@@ -40,42 +44,28 @@ class Reader(Protocol):
         """Every attempt at a model call."""
         ...
 
-    async def reviews(
-        self, tenant: str, state: ReviewState | None, limit: int, cursor: str | None, queue: str | None = None
-    ) -> ReviewPage:
-        """One page of reviews, oldest first."""
-        ...
-
-    async def review(self, request_id: str, tenant: str) -> ReviewView | None:
-        """One review."""
-        ...
-
-    async def decision(self, request_id: str, decision_id: str) -> SubmittedDecision | None:
-        """What became of a decision."""
-        ...
-
-    async def decisions(self, request_id: str, tenant: str) -> list[SubmittedDecision]:
-        """All decisions that were submitted on a request."""
-        ...
-
 
 class Outbox(Protocol):
-    """Keeps decisions until they are signalled."""
+    """Keeps orders of people until they are signalled."""
 
-    async def submit(self, envelope: DecisionEnvelope) -> tuple[SubmittedDecision, bool]:
-        """Store a decision; False if it was stored before. Raises ``DecisionConflictError``."""
+    async def submit(self, envelope: DecisionEnvelope | OverrideEnvelope) -> tuple[SubmittedDecision, bool]:
+        """Store an order; False if it was stored before. Raises ``DecisionConflictError``."""
+        ...
+
+    async def refuse(self, envelope: DecisionEnvelope | OverrideEnvelope, because: str) -> SubmittedDecision:
+        """Store an order that is not let through, settled as unauthorised. Raises ``DecisionConflictError``."""
         ...
 
     async def mark_sent(self, request_id: str, decision_id: str) -> None:
         """The Signal was acknowledged."""
         ...
 
-    async def unsent(self, older_than: timedelta, limit: int) -> list[DecisionEnvelope]:
-        """Decisions whose Signal was not acknowledged."""
+    async def unsent(self, older_than: timedelta, limit: int) -> list[DecisionEnvelope | OverrideEnvelope]:
+        """Orders whose Signal was not acknowledged."""
         ...
 
-    async def settle_late(self, envelope: DecisionEnvelope, because: str) -> None:
-        """Record that a decision came after the end of its request."""
+    async def settle_late(self, envelope: DecisionEnvelope | OverrideEnvelope, because: str) -> None:
+        """Record that an order came after the end of its request."""
         ...
 
 
@@ -102,8 +92,8 @@ class Requests(Protocol):
         """Ask it to end; False if it has ended already."""
         ...
 
-    async def signal_decision(self, envelope: DecisionEnvelope) -> bool:
-        """Send a decision; False if the Workflow has ended."""
+    async def signal(self, envelope: DecisionEnvelope | OverrideEnvelope) -> bool:
+        """Send a decision or an override; False if the Workflow has ended."""
         ...
 
     async def progress(self, request_id: str) -> Progress | None:
@@ -114,8 +104,11 @@ class Requests(Protocol):
         """Its progress from the beginning until its end."""
         ...
 
-    async def history(self, request_id: str) -> dict[str, Any]:
-        """The Temporal event history."""
+    async def history(self, request_id: str, run: int | None = None) -> tuple[dict[str, Any], int]:
+        """The Temporal event history of a run, the newest if None; and how many runs there are.
+
+        Raises ``NoSuchRunError``.
+        """
         ...
 
     async def memo(self, request_id: str) -> StartMemo | None:
@@ -136,9 +129,9 @@ class Policies(Protocol):
 
 
 class Signer(Protocol):
-    """Signs decisions, so that the worker knows that this process has checked who made them."""
+    """Signs orders, so that the worker knows that this process has checked who gave them."""
 
-    def sign(self, envelope: DecisionEnvelope) -> DecisionEnvelope:
+    def sign(self, envelope: EnvelopeT) -> EnvelopeT:
         """The envelope with its signature."""
         ...
 
@@ -183,6 +176,18 @@ class Services:
     """Reads the text of a policy file. Raises ``PolicyError``."""
     decision_key: Signer
     clock: Callable[[], datetime]
+    roster: Roster
+    claims: Claims
+    figures: Figures
+    sessions: Sessions
+    identity_provider: IdentityProvider | None = None
+    """Signs people in to the console; None where they have keys only."""
+    webhooks: frozenset[str] = frozenset()
+    """Names of the webhook channels that a request may have told about its end."""
+    public_url: str | None = None
+    """Where people reach this API."""
+    hasty: timedelta = timedelta(seconds=5)
+    """An approval given sooner than this after the review was opened counts as hasty."""
     probes: tuple[Probe, ...] = ()
     limits: Limits = Limits()
 

@@ -88,6 +88,7 @@ async def submit(
             raise _conflict()
         return await follow(services, Known.of(row), wait_seconds)
     snapshot = pinned(services, body.policy, "policy")
+    check_channel(services, body.webhook, "webhook")
     request = CascadeInput(
         request_id=identifier,
         tenant=principal.tenant,
@@ -111,6 +112,12 @@ def pinned(services: Services, policy: str, param: str) -> PolicySnapshot:
         names = ", ".join(services.policies.names()) or "none"
         raise bad_request(f"{param}: there is no policy {policy!r}; policies are {names}", param, "unknown_policy")
     return snapshot
+
+
+def check_channel(services: Services, webhook: str | None, param: str) -> None:
+    """Raises ``ApiError`` 400 for a webhook that the catalog does not have. Which it has is not for requesters."""
+    if webhook is not None and webhook not in services.webhooks:
+        raise bad_request(f"{param}: there is no webhook {webhook!r}; ask an operator for its name", param)
 
 
 async def _start(services: Services, request: CascadeInput) -> bool:

@@ -72,10 +72,19 @@ class Api:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def get(self, path: str, params: Mapping[str, str | int] | None = None, wait: int = 0) -> Answer:
-        """The answer to a read. ``wait`` is how many seconds the API may take on top of the usual."""
+    def get(
+        self,
+        path: str,
+        params: Mapping[str, str | int] | None = None,
+        wait: int = 0,
+        accept: frozenset[int] = frozenset(),
+    ) -> Answer:
+        """The answer to a read. ``wait`` is how many seconds the API may take on top of the usual.
+
+        ``accept`` names error statuses whose body is an answer all the same. Raises ``CommandError``.
+        """
         asked = dict(params or {}) | ({"wait": wait} if wait else {})
-        return self._call("GET", path, params=asked, seconds=wait, repeatable=True)
+        return self._call("GET", path, params=asked, seconds=wait, repeatable=True, accept=accept)
 
     def post(
         self,
@@ -94,6 +103,14 @@ class Api:
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key is not None else {}
         again = repeatable or idempotency_key is not None
         return self._call("POST", path, body=body, headers=headers, seconds=wait, repeatable=again, accept=accept)
+
+    def put(self, path: str) -> Answer:
+        """The answer to a write that means the same however often it is sent. Raises ``CommandError``."""
+        return self._call("PUT", path, repeatable=True)
+
+    def delete(self, path: str) -> Answer:
+        """The answer to a removal; of one that was lost on the way, a repetition may find nothing any more."""
+        return self._call("DELETE", path, repeatable=True)
 
     def events(self, path: str) -> Iterator[Event]:
         """The events of a stream, until the API ends it. After a break it is resumed behind the last event."""
@@ -211,6 +228,14 @@ def path_of(kind: str, identifier: str, *rest: str) -> str:
     if _ID.fullmatch(identifier) is None:
         raise CommandError(ExitCode.USAGE, f"{identifier!r} is not the id of a request", "ids look like req_abc123")
     return "/".join(("/v1", kind, quote(identifier, safe=""), *rest))
+
+
+def path_of_member(queue: str, name: str) -> str:
+    """The path of somebody's place in a queue. Raises ``CommandError`` (usage) for what cannot be one."""
+    for option, value in (("QUEUE", queue), ("the name", name)):
+        if not value.strip(".") or "/" in value or not value.isprintable():
+            raise CommandError(ExitCode.USAGE, f"{option}: {value!r} cannot be one", "sluice queues lists them")
+    return f"/v1/queues/{quote(queue, safe='')}/members/{quote(name, safe='')}"
 
 
 def read_events(lines: Iterator[str]) -> Iterator[Event]:

@@ -19,12 +19,14 @@ class ExitCode(IntEnum):
 
 
 IN_WORDS = {
-    ExitCode.DONE: "done; a request that ended in a refusal is done as well",
+    ExitCode.DONE: "done; a request that ended in a refusal is done as well, and so is an approval that counts towards "
+    "a quorum",
     ExitCode.OTHER: "anything else, such as a defect of the API",
     ExitCode.USAGE: "the command line or the credentials are not usable",
     ExitCode.NOT_FOUND: "no such request, review or policy (or not in your tenant)",
-    ExitCode.REFUSED: "the API refused it: bad input, missing role, too many requests",
-    ExitCode.CONFLICT: "conflict: a decision that was not applied (stale, superseded, late), or a key used twice",
+    ExitCode.REFUSED: "the API refused it: bad input, missing role, a decision that is not yours, too many requests",
+    ExitCode.CONFLICT: "conflict: a decision or override that was not applied (stale, superseded, late), a review that "
+    "somebody else has claimed, or a key used twice",
     ExitCode.NOT_ENDED: "still running, held or undecided after the wait",
     ExitCode.UNREACHABLE: "the API cannot be reached or is not ready",
 }

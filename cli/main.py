@@ -1,10 +1,11 @@
-"""The ``sluice`` command: submit requests, follow them, read their records, decide reviews, from a shell.
+"""The ``sluice`` command: submit requests, follow them, read their records, decide and override, from a shell.
 
 Exit codes, for scripts:
 
-0 done · 1 anything else · 2 usage · 3 not found · 4 refused by the API (bad input, role) · 5 conflict (a decision that
-was not applied: stale, superseded, late) · 6 still running, held or undecided after the wait · 7 the API cannot be
-reached. Results go to standard output, everything else to standard error; ``--json`` prints the API's answer as it is.
+0 done (also an approval that counts towards a quorum) · 1 anything else · 2 usage · 3 not found · 4 refused by the API
+(bad input, role, not entitled) · 5 conflict (a decision that was not applied: stale, superseded, late; a review that
+somebody else has claimed) · 6 still running, held or undecided after the wait · 7 the API cannot be reached. Results go
+to standard output, everything else to standard error; ``--json`` prints the API's answer as it is.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from cli import request_commands, review_commands
+from cli import people_commands, request_commands, review_commands, verdict_commands
 from cli.exits import IN_WORDS, CommandError
 from cli.session import complain
 
@@ -38,6 +39,13 @@ _HELP = """Answers from the cheapest model that is good enough, and nothing risk
 The API's address and key come from --url and --api-key, from SLUICE_URL and SLUICE_API_KEY, or from
 var/credentials.json of the embedded stack, here or in a folder above."""
 
+_PANELS = (
+    ("Requests", request_commands, ("submit", "show", "events", "record", "cancel", "policies")),
+    ("Reviews", review_commands, ("reviews", "watch", "claim", "release", "reassign", "figures")),
+    ("Decisions", verdict_commands, ("approve", "edit", "reject", "escalate", "revise", "override")),
+    ("People", people_commands, ("queues", "delegate")),
+)
+
 
 def build() -> typer.Typer:
     """The application with all its commands."""
@@ -45,11 +53,7 @@ def build() -> typer.Typer:
         name="sluice", cls=_Commands, help=_HELP, epilog=_EXIT_CODES, no_args_is_help=True, add_completion=False
     )
     app.callback()(_start)
-    for panel, commands in (
-        ("Requests", ("submit", "show", "events", "record", "cancel", "policies")),
-        ("Reviews", ("reviews", "review", "approve", "edit", "reject", "escalate")),
-    ):
-        module = request_commands if panel == "Requests" else review_commands
+    for panel, module, commands in _PANELS:
         for name in commands:
             app.command(name, rich_help_panel=panel)(getattr(module, name))
     return app

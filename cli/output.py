@@ -32,6 +32,7 @@ _STYLES = {
     "error": "bold red",
     "skipped": "yellow",
     "applied": "green",
+    "counted": "green",
     "pending": "yellow",
     "low": "green",
     "medium": "yellow",
@@ -153,7 +154,7 @@ def print_request(data: Mapping[str, Any]) -> None:
         title = "answer" if status == "completed" else "sent instead of an answer"
         console.print(Panel(body(data["output"]), title=title, title_align="left", border_style="dim"))
     if status == "held":
-        console.print(text(f"waits for a person: sluice review {data.get('id')}", style="yellow"), soft_wrap=True)
+        console.print(text(f"waits for a person: sluice show {data.get('id')}", style="yellow"), soft_wrap=True)
 
 
 def print_record(data: Mapping[str, Any]) -> None:
@@ -174,7 +175,12 @@ def print_record(data: Mapping[str, Any]) -> None:
     )
     _print_rows("decision record", _RECORD, data.get("records"))
     _print_rows("attempts at models, all counted", _ATTEMPT, data.get("attempts"))
-    _print_rows("decisions that arrived", _DECISION, data.get("decisions"))
+    orders = [
+        {**order, "ordered": order.get("verdict") or order.get("action")}
+        for order in data.get("decisions") or []
+        if isinstance(order, dict)
+    ]
+    _print_rows("decisions and overrides that arrived", _DECISION, orders)
 
 
 def _print_rows(title: str, columns: Mapping[str, tuple[str, Callable[[Any], object]]], items: object) -> None:
@@ -209,8 +215,9 @@ _ATTEMPT: Mapping[str, tuple[str, Callable[[Any], object]]] = {
 }
 _DECISION: Mapping[str, tuple[str, Callable[[Any], object]]] = {
     "decision": ("decision_id", _same),
-    "verdict": ("verdict", _same),
-    "reviewer": ("reviewer", _same),
+    "verdict": ("ordered", _same),
+    "by": ("reviewer", _same),
+    "for": ("on_behalf_of", _same),
     "became": ("status", _same),
     "because": ("because", _same),
     "reason": ("reason", _same),

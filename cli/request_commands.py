@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from pathlib import Path
@@ -14,7 +13,11 @@ import typer
 
 from cli.client import Answer, path_of
 from cli.exits import CommandError, ExitCode
+from cli.reading import read_text
 from cli.session import (
+    DECIDERS,
+    REQUEST_READERS,
+    REVIEW_READERS,
     RUNNING,
     IdArgument,
     JsonOption,
@@ -22,14 +25,13 @@ from cli.session import (
     Session,
     UrlOption,
     deadline_in,
+    has_key,
     not_ended,
     poll_seconds,
     session,
 )
 from cli.terminal import print_json
 
-_MOST_BYTES = 1024 * 1024
-"""More is not even read: the API takes a quarter of it."""
 _LONGEST_WAIT = 86_400
 
 
@@ -73,6 +75,12 @@ def submit(
     metadata: Annotated[
         list[str] | None, typer.Option("--metadata", "-m", metavar="KEY=VALUE", help="A label kept with the request.")
     ] = None,
+    max_hold: Annotated[
+        str | None, typer.Option("--max-hold", metavar="DURATION", help="Longest wait for a person, such as 2h.")
+    ] = None,
+    webhook: Annotated[
+        str | None, typer.Option("--webhook", metavar="CHANNEL", help="Channel that is told of the hold and the end.")
+    ] = None,
     wait: WaitOption = 30,
     idempotency_key: Annotated[
         str | None,
@@ -83,26 +91,22 @@ def submit(
     as_json: JsonOption = False,
 ) -> None:
     """Submit a request and wait for its end; returns at once when a person has to approve the answer."""
-    body: dict[str, Any] = {"policy": policy} | _input(text, messages)
-    constraints = {
-        "risk": risk.value if risk is not None else None,
-        "max_cost_usd": _amount(max_cost),
-        "max_latency_ms": max_latency_ms,
-        "min_quality": min_quality,
-        "capabilities": capability or None,
-        "data_classes": data_class or None,
-    }
-    optional = {
-        "context": {key: _scalar(value) for key, value in _pairs(context, "--context")},
-        "constraints": {key: value for key, value in constraints.items() if value is not None},
-        "metadata": dict(_pairs(metadata, "--metadata")),
-        "subject": subject,
-    }
-    body |= {key: value for key, value in optional.items() if value}
+    tight = {"max_cost_usd": _amount(max_cost), "max_latency_ms": max_latency_ms, "max_hold": max_hold}
+    needed = {"min_quality": min_quality, "capabilities": capability or None, "data_classes": data_class or None}
+    facts = {key: _scalar(value) for key, value in _pairs(context, "--context")}
+    labels = dict(_pairs(metadata, "--metadata"))
+    constraints = _given({"risk": None if risk is None else risk.value, **tight, **needed})
+    optional = {"context": facts, "constraints": constraints, "metadata": labels, "subject": subject}
+    body = {"policy": policy} | _input(text, messages) | _given({**optional, "webhook": webhook})
     with session(url, api_key, as_json, "service") as current:
         deadline = deadline_in(wait)
         answer = current.wait(_start(current, body, idempotency_key, wait), deadline, through_hold=False)
         _show_request(current, answer, waited=wait > 0)
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    """Those fields that were given."""
+    return {name: value for name, value in fields.items() if value is not None and value not in ("", {})}
 
 
 def _start(current: Session, body: dict[str, Any], key: str | None, wait: int) -> Answer:
@@ -141,22 +145,66 @@ def _show_request(current: Session, answer: Answer, *, waited: bool) -> None:
         identifier = answer.data.get("id")
         what = f"{identifier} is {status}"
         if status == "held":
-            raise not_ended(f"{what}: a person has to decide", f"sluice review {identifier}")
+            raise not_ended(f"{what}: a person has to decide", f"sluice show {identifier}")
         raise not_ended(f"{what} after the wait", f"sluice show {identifier} --wait 60")
+
+
+class Shown(StrEnum):
+    """What to show of a request."""
+
+    FITTING = "fitting"
+    REQUEST = "request"
+    REVIEW = "review"
 
 
 def show(
     identifier: IdArgument,
     wait: WaitOption = 0,
+    what: Annotated[
+        Shown, typer.Option("--as", help="The request, its review, or what fits the key: reviewers read reviews.")
+    ] = Shown.FITTING,
     url: UrlOption = None,
     api_key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a request. With --wait, wait for its end, through a hold as well."""
-    with session(url, api_key, as_json, "service", "operator", "auditor") as current:
+    """Show a request, or to a reviewer its review. With --wait, wait for the request's end, through a hold as well.
+
+    With the keys of an embedded stack, a review is shown while it waits for a decision, and the request before and
+    after.
+    """
+    if what is Shown.REVIEW:
+        with session(url, api_key, as_json, *REVIEW_READERS) as current:
+            _show_review(current, current.api.get(path_of("reviews", identifier)))
+        return
+    asked = None
+    if what is Shown.FITTING and not wait and has_key(url, api_key, *DECIDERS):
+        with session(url, api_key, as_json, *DECIDERS) as current:
+            asked = current.api.get(path_of("reviews", identifier), accept=frozenset({403, 404}))
+            if _is_for_reviewer(asked, url, api_key):
+                _show_review(current, asked)
+                return
+    with session(url, api_key, as_json, *REQUEST_READERS, warned=asked is not None) as current:
         deadline = deadline_in(wait)
-        answer = current.wait(current.api.get(path_of("requests", identifier)), deadline, through_hold=True)
-        _show_request(current, answer, waited=wait > 0)
+        missing = asked is not None and asked.status == 404
+        found = current.api.get(path_of("requests", identifier), accept=frozenset({403} if missing else ()))
+        if asked is not None and found.status == 403:
+            message = f"there is no review of {identifier}, and this key reads no requests"
+            raise CommandError(ExitCode.NOT_FOUND, message, "sluice reviews lists what there is", asked.text)
+        _show_request(current, current.wait(found, deadline, through_hold=True), waited=wait > 0)
+
+
+def _is_for_reviewer(answer: Answer, url: str | None, key: str | None) -> bool:
+    """Whether ``answer`` is a review that the holder of the key should see instead of the request."""
+    may = answer.data.get("may_decide")
+    if answer.status != 200 or (isinstance(may, dict) and may.get("reviewer") is False):
+        return False
+    return bool(key) or answer.data.get("state") == "pending" or not has_key(url, key, *REQUEST_READERS)
+
+
+def _show_review(current: Session, answer: Answer) -> None:
+    from cli.review_view import print_review
+
+    current.show(answer, print_review)
 
 
 def record(
@@ -175,7 +223,7 @@ def events(
     """Follow a request's progress live, to its end. With --json, one event a line."""
     from cli.output import event_json, print_event
 
-    with session(url, api_key, as_json, "service", "operator", "auditor") as current:
+    with session(url, api_key, as_json, *REQUEST_READERS) as current:
         for event in current.api.events(path_of("requests", identifier, "events")):
             if as_json:
                 print_json(event_json(event))
@@ -219,24 +267,6 @@ def _input(text: str | None, messages: Path | None) -> dict[str, Any]:
             ExitCode.USAGE, f"--messages: {messages} is not JSON", 'write [{"role": "user", "content": "…"}]'
         ) from None
     return {"messages": found}
-
-
-def read_text(path: str, what: str) -> str:
-    """The exact text of a file, or of standard input for ``-``. Raises ``CommandError`` (usage)."""
-    try:
-        if path == "-":
-            raw = sys.stdin.buffer.read(_MOST_BYTES + 1)
-        else:
-            with Path(path).open("rb") as file:
-                raw = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise CommandError(ExitCode.USAGE, f"{what}: {path} cannot be read: {error.strerror}") from None
-    if len(raw) > _MOST_BYTES:
-        raise CommandError(ExitCode.USAGE, f"{what}: longer than {_MOST_BYTES} bytes; shorten it")
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        raise CommandError(ExitCode.USAGE, f"{what}: not UTF-8; convert it, for example with iconv") from None
 
 
 def _pairs(items: list[str] | None, option: str) -> list[tuple[str, str]]:

@@ -32,6 +32,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the API's answer
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the request; its review has the same.")]
 
 RUNNING = frozenset({"running", "held"})
+DECIDERS = ("reviewer", "senior-reviewer")
+"""Roles whose keys decide; the first one that there is a key for is used."""
+REVIEW_READERS = (*DECIDERS, "operator", "auditor")
+REQUEST_READERS = ("service", "operator", "auditor")
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,11 @@ def clock() -> float:
     return time.monotonic()
 
 
+def pause(seconds: float) -> None:
+    """Wait between two looks."""
+    time.sleep(seconds)
+
+
 def deadline_in(seconds: float) -> float:
     """The moment of ``clock`` that is ``seconds`` away."""
     return clock() + seconds
@@ -84,12 +93,13 @@ def poll_seconds(left: float, *, through_hold: bool) -> int:
 
 
 @contextmanager
-def session(url: str | None, key: str | None, as_json: bool, *roles: str) -> Iterator[Session]:
+def session(url: str | None, key: str | None, as_json: bool, *roles: str, warned: bool = False) -> Iterator[Session]:
     """A session with the key of the first of ``roles`` that there is one for.
 
-    An error that the API itself answered is printed unchanged with ``as_json``, because it is the answer.
+    ``warned`` says that the same command has told before how its key could leak. An error that the API itself answered
+    is printed unchanged with ``as_json``, because it is the answer.
     """
-    found = connection(url or None, key or None, roles, Path.cwd(), warn)
+    found = connection(url or None, key or None, roles, Path.cwd(), _ignore if warned else warn)
     try:
         with Api(found) as api:
             yield Session(api=api, as_json=as_json)
@@ -97,6 +107,21 @@ def session(url: str | None, key: str | None, as_json: bool, *roles: str) -> Ite
         if as_json and error.answer is not None:
             print_json(error.answer)
         raise
+
+
+def has_key(url: str | None, key: str | None, *roles: str) -> bool:
+    """Whether there is a key that may be of one of ``roles``: one that was given, or one in the credentials file."""
+    if key:
+        return True
+    try:
+        connection(url or None, None, roles, Path.cwd(), _ignore)
+    except CommandError:
+        return False
+    return True
+
+
+def _ignore(_text: str) -> None:
+    """Takes a warning that was given before, or will be."""
 
 
 def complain(error: CommandError) -> None:

@@ -14,10 +14,12 @@ class Role(StrEnum):
     """Starts requests, reads and cancels its own tenant's."""
     REVIEWER = "reviewer"
     """Reads and decides reviews."""
+    SENIOR_REVIEWER = "senior-reviewer"
+    """A reviewer who also decides what was escalated to seniors, reassigns reviews and sees how reviewing goes."""
     AUDITOR = "auditor"
     """Reads requests, records, histories and reviews."""
     OPERATOR = "operator"
-    """Reads and cancels requests, reads reviews and policies."""
+    """Reads, cancels and overrides requests, reads reviews and policies, keeps queues and delegations."""
     POLICY_ADMIN = "policy-admin"
     """Reads, validates and explains policies."""
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import Field
 
+from domain.override import JudgedOverride
 from domain.payload import Payload
 from domain.request import CascadeInput, RequestResult, Status
-from domain.review import JudgedDecision, Proposal
+from domain.review import JudgedDecision, Proposal, ReviewOffer
 from domain.risk import RiskTier
 from domain.stage import Spent
 
@@ -31,6 +32,10 @@ class RecordKind(StrEnum):
     DECISION_JUDGED = "decision_judged"
     EDIT_CHECKED = "edit_checked"
     HOLD_EXPIRED = "hold_expired"
+    REASSIGNED = "reassigned"
+    RAISED_TO_SENIORS = "raised_to_seniors"
+    NOTIFIED = "notified"
+    OVERRIDE_JUDGED = "override_judged"
     ENDED = "ended"
 
 
@@ -46,7 +51,7 @@ class DecisionRecord(Payload):
     kind: RecordKind
     rationale: str
     actor: str = "policy"
-    """``policy``, ``model:<name>``, ``check:<name>`` or ``reviewer:<name>``."""
+    """``policy``, ``model:<name>``, ``check:<name>``, ``reviewer:<name>`` or ``operator:<name>``."""
     stage: str | None = None
     model: str | None = None
     model_version_served: str | None = None
@@ -80,17 +85,38 @@ class ReviewOpening(Payload):
     spent: Spent = Spent()
     baseline_cost_usd: Decimal = Decimal(0)
     stages_attempted: int = 0
+    offer: ReviewOffer = ReviewOffer()
+    senior_only: bool = False
+    barred: tuple[str, ...] = ()
+    """Names that may not decide over it, beside the requester's."""
+    approvals: int = 0
+    """Approvals that count already: one where a reviewer's own text needs more of them."""
+    decisions: tuple[JudgedDecision, ...] = ()
+    """Decisions that were judged and led to this version of the review."""
     records: tuple[DecisionRecord, ...]
 
 
+class ReviewMove(Payload):
+    """Where a review stands after a rung of its ladder or a reviewer's escalation."""
+
+    queue: str
+    senior_only: bool
+
+
 class Judgement(Payload):
-    """Decisions that were judged without ending the request, or a reminder; with the records to append."""
+    """What happened without ending the request: decisions and orders that were judged, a rung that was reached.
+
+    ``moved`` and ``approvals`` are None where they have not changed.
+    """
 
     request_id: str
     decisions: tuple[JudgedDecision, ...] = ()
     records: tuple[DecisionRecord, ...]
     status: Status
     """Where the request stands afterwards: still held, or running again."""
+    overrides: tuple[JudgedOverride, ...] = ()
+    moved: ReviewMove | None = None
+    approvals: int | None = None
 
 
 class Ending(Payload):
@@ -102,4 +128,5 @@ class Ending(Payload):
     result: RequestResult
     ended_at: datetime
     decisions: tuple[JudgedDecision, ...] = ()
+    overrides: tuple[JudgedOverride, ...] = ()
     records: tuple[DecisionRecord, ...]

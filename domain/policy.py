@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from domain.catalog import ModelEntry
 from domain.duration import Duration
 from domain.guardrails import Action, Guardrails
+from domain.hold import Hold
 from domain.payload import Name, Payload, Scalar, Text, Usd
 from domain.risk import RiskTier
 
@@ -92,15 +93,6 @@ class RiskRules(Payload):
     hold_at: RiskTier = RiskTier.HIGH
 
 
-class Hold(Payload):
-    """What happens while an answer waits for a person."""
-
-    queue: Name = "default"
-    expires_after: Duration
-    remind_after: Duration | None = None
-    """First reminder; each later one waits twice as long as the one before."""
-
-
 class Ceilings(Payload):
     """Hard limits of one request over all stages and attempts; checked before every call.
 
@@ -118,6 +110,8 @@ class Policy(Payload):
 
     name: Name
     description: Text = ""
+    edited_by: Text | None = Field(default=None, max_length=200)
+    """Who edited this version last, by the name they sign in with."""
     stages: tuple[Stage, ...] = Field(min_length=1, max_length=8)
     routing: Routing = Routing()
     guardrails: Guardrails = Guardrails()
@@ -146,6 +140,7 @@ class Policy(Payload):
             if entry not in names:
                 raise ValueError(f"routing names stage {entry!r}, which does not exist; stages are {', '.join(names)}")
         self._reachable(names, entries)
+        self._oversight()
         for check in self.guardrails.input:
             if Action.ESCALATE in (check.on_fail, check.on_error):
                 raise ValueError(
@@ -153,6 +148,17 @@ class Policy(Payload):
                     "continue, or a routing rule"
                 )
         return self
+
+    def _oversight(self) -> None:
+        checks = [check.name for check in self.guardrails.output]
+        for name in self.hold.overrule:
+            if name not in checks:
+                known = ", ".join(checks) or "none"
+                raise ValueError(f"'hold.overrule' names {name!r}; output guardrails are {known}")
+        if not self.hold.editor_may_decide and self.edited_by is None:
+            raise ValueError(
+                "'hold.editor_may_decide' is false, but nobody is named in 'edited_by'; name the last editor"
+            )
 
     def _reachable(self, names: list[str], entries: list[str]) -> None:
         default = self.routing.default or names[0]

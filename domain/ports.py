@@ -7,10 +7,11 @@ from typing import Protocol
 from domain.catalog import ModelEntry
 from domain.guardrails import Finding, Verdict
 from domain.ledger import Admission, Ending, Judgement, ReviewOpening
+from domain.override import OverrideEnvelope
 from domain.payload import Payload
 from domain.policy import Stage
 from domain.request import Message
-from domain.review import DecisionEnvelope
+from domain.review import DecisionCheck
 from domain.stage import Attempt, StageAnswer
 
 
@@ -100,9 +101,17 @@ class Verifier(Protocol):
         ...
 
 
-class DecisionVerifier(Protocol):
-    """Checks that a reviewer's decision comes from the API and was not changed on its way."""
+class DecisionAuthority(Protocol):
+    """Says whether an order comes from the API, unchanged, and from a person who may give it."""
 
-    def problem(self, envelope: DecisionEnvelope) -> str | None:
-        """Why the signature does not hold, or None if it does."""
+    async def problem(self, check: DecisionCheck) -> str | None:
+        """Why the decision may not be applied: its signature, or the rights of the reviewer; None if it may.
+
+        Where ``check.who`` is None only the signature counts. Raises where the roster cannot be read: nobody is taken
+        for entitled because nobody could be asked.
+        """
+        ...
+
+    async def override_problem(self, envelope: OverrideEnvelope) -> str | None:
+        """Why the operator's order may not be applied; None if it may."""
         ...

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from domain.duration import Duration
 from domain.payload import Name, Payload, Scalar, Text, Usd
 from domain.policy import PolicySnapshot
 from domain.risk import RiskTier
@@ -38,6 +39,8 @@ class Constraints(Payload):
     risk: RiskTier | None = None
     capabilities: tuple[Name, ...] = Field(default=(), max_length=32)
     data_classes: tuple[Name, ...] = Field(default=(), max_length=32)
+    max_hold: Duration | None = None
+    """How long the answer may wait for a person; the policy's ``hold.requested_expiry`` limits it."""
 
 
 ContextKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")]
@@ -55,6 +58,8 @@ class RequestBody(Payload):
     metadata: dict[ContextKey, Annotated[Text, StringConstraints(max_length=500)]] = Field(
         default_factory=dict, max_length=32
     )
+    webhook: Name | None = None
+    """A channel of the catalog that is told when the request is held and when it has ended."""
 
     @model_validator(mode="after")
     def _one_input(self) -> Self:
@@ -79,7 +84,13 @@ class RequestBody(Payload):
 
         The order of ``context`` and ``metadata`` does not count: clients write maps in any order.
         """
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode("utf-8")).hexdigest()
+        fields = self.model_dump(mode="json")
+        # Absent in bodies of older versions, whose hashes must stay what they were.
+        if self.webhook is None:
+            del fields["webhook"]
+        if self.constraints.max_hold is None:
+            del fields["constraints"]["max_hold"]
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode("utf-8")).hexdigest()
 
 
 def request_id(tenant: str, idempotency_key: str) -> str:
@@ -129,6 +140,7 @@ class Outcome(StrEnum):
     REFUSED = "refused"
     REJECTED = "rejected"
     EXPIRED = "expired"
+    OVERRIDDEN = "overridden"
     FAILED = "failed"
     CANCELLED = "cancelled"
 
@@ -146,6 +158,7 @@ _STATUS = {
     Outcome.REFUSED: Status.REFUSED,
     Outcome.REJECTED: Status.REFUSED,
     Outcome.EXPIRED: Status.REFUSED,
+    Outcome.OVERRIDDEN: Status.REFUSED,
     Outcome.FAILED: Status.FAILED,
     Outcome.CANCELLED: Status.CANCELLED,
 }

@@ -78,7 +78,8 @@ def worst_case(stage: Stage, model: ModelEntry, body: RequestBody) -> tuple[Usag
     return usage, model.price.cost(usage)
 
 
-def _obstacle(stage: Stage, model: ModelEntry, policy: Policy, body: RequestBody) -> str | None:
+def obstacle(stage: Stage, model: ModelEntry, policy: Policy, body: RequestBody) -> str | None:
+    """Why ``stage`` cannot meet what the request and the policy demand; None if it can."""
     demands = body.constraints
     usage, cost = worst_case(stage, model, body)
     lacking = [wanted for wanted in demands.capabilities if wanted not in model.capabilities]
@@ -122,11 +123,11 @@ def route(request: CascadeInput) -> RouteDecision:
     path: list[int] = []
     considered: list[Considered] = []
     for index, (stage, model) in enumerate(zip(policy.stages, request.policy.models, strict=True)):
-        obstacle = _obstacle(stage, model, policy, body)
+        lacking = obstacle(stage, model, policy, body)
         if index < entry:
             why, eligible = f"route enters at {policy.stages[entry].name}: {because}", False
-        elif obstacle is not None:
-            why, eligible = obstacle, False
+        elif lacking is not None:
+            why, eligible = lacking, False
         else:
             eligible = True
             why = f"entry: {because}" if not path else "kept for escalation"

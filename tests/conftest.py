@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,19 @@ async def dev_server() -> AsyncIterator[WorkflowEnvironment]:
 @pytest.fixture(scope="session")
 async def time_skipping() -> AsyncIterator[WorkflowEnvironment]:
     """The time-skipping test server: for timers."""
+    async with _time_skipping() as environment:
+        yield environment
+
+
+@pytest.fixture
+async def own_time() -> AsyncIterator[WorkflowEnvironment]:
+    """A time-skipping server of its own: none skips time while an Activity of an earlier test is open."""
+    async with _time_skipping() as environment:
+        yield environment
+
+
+@asynccontextmanager
+async def _time_skipping() -> AsyncIterator[WorkflowEnvironment]:
     async with await WorkflowEnvironment.start_time_skipping(
         test_server_existing_path=binary("temporal-test-server"), plugins=[temporal_plugin()]
     ) as environment:

@@ -7,10 +7,14 @@ from collections.abc import Callable
 
 from domain.errors import LedgerConflictError, ProviderError
 from domain.guardrails import Verdict
+from domain.identity import Role
 from domain.ledger import Admission, DecisionRecord, Ending, Judgement, ReviewOpening
+from domain.notice import Delivery, DeliveryOutcome, NotifierError
+from domain.override import JudgedOverride, OverrideEnvelope
 from domain.ports import ModelCall, Verification
 from domain.request import RequestResult
-from domain.review import DecisionEnvelope, JudgedDecision
+from domain.review import DecisionCheck, JudgedDecision
+from domain.rights import Person, Standing, objection
 from domain.stage import Attempt, StageAnswer
 from domain.usage import Usage
 
@@ -23,6 +27,8 @@ class MemoryLedger:
         self.reviews: dict[str, list[ReviewOpening]] = {}
         self.records: dict[str, list[DecisionRecord]] = {}
         self.decisions: dict[str, list[JudgedDecision]] = {}
+        self.overrides: dict[str, list[JudgedOverride]] = {}
+        self.judgements: dict[str, list[Judgement]] = {}
         self.ended: dict[str, RequestResult] = {}
         self.held = asyncio.Condition()
 
@@ -37,6 +43,7 @@ class MemoryLedger:
 
     async def open_review(self, opening: ReviewOpening) -> None:
         self._append(opening.request_id, opening.records)
+        self.decisions.setdefault(opening.request_id, []).extend(opening.decisions)
         self.reviews.setdefault(opening.request_id, []).append(opening)
         async with self.held:
             self.held.notify_all()
@@ -44,6 +51,10 @@ class MemoryLedger:
     async def judge(self, judgement: Judgement) -> None:
         self._append(judgement.request_id, judgement.records)
         self.decisions.setdefault(judgement.request_id, []).extend(judgement.decisions)
+        self.overrides.setdefault(judgement.request_id, []).extend(judgement.overrides)
+        self.judgements.setdefault(judgement.request_id, []).append(judgement)
+        async with self.held:
+            self.held.notify_all()
 
     async def end(self, ending: Ending) -> None:
         request_id = ending.result.request_id
@@ -51,6 +62,7 @@ class MemoryLedger:
             raise LedgerConflictError("ended before with another result")
         self._append(request_id, ending.records)
         self.decisions.setdefault(request_id, []).extend(ending.decisions)
+        self.overrides.setdefault(request_id, []).extend(ending.overrides)
 
     async def review_of(self, request_id: str, version: int = 1) -> ReviewOpening:
         """The opening of a review, once it is there."""
@@ -137,8 +149,59 @@ class ScriptedVerifier:
         return Verification(verdict=self.verdict, rationale=f"{verifier} said {self.verdict}")
 
 
-class SignedByName:
-    """Takes a decision for genuine if its signature is the word ``genuine``."""
+class PaperAuthority:
+    """Takes an order for genuine if its signature is the word ``genuine``.
 
-    def problem(self, envelope: DecisionEnvelope) -> str | None:
+    Everybody is a reviewer of every queue, except for those in ``strangers``; only those in ``seniors`` are senior.
+    """
+
+    def __init__(self) -> None:
+        self.strangers: set[str] = set()
+        self.seniors: set[str] = set()
+
+    async def problem(self, check: DecisionCheck) -> str | None:
+        if check.envelope.signature != "genuine":
+            return "the signature does not hold"
+        if check.who is None:
+            return None
+        behalf = check.envelope.on_behalf_of
+        standing = Standing(
+            reviewer=self._person(check.envelope.reviewer),
+            on_behalf_of=None if behalf is None else self._person(behalf),
+            delegated_until=None if behalf is None else check.envelope.decided_at,
+        )
+        return objection(check.who, standing)
+
+    async def override_problem(self, envelope: OverrideEnvelope) -> str | None:
         return None if envelope.signature == "genuine" else "the signature does not hold"
+
+    def _person(self, name: str) -> Person:
+        roles = {Role.REVIEWER, Role.SENIOR_REVIEWER} if name in self.seniors else {Role.REVIEWER}
+        return Person(name=name, roles=frozenset(roles), member=name not in self.strangers)
+
+
+class MemoryNotifier:
+    """Tells nobody; keeps every notice. ``failing`` names channels that never take one."""
+
+    def __init__(self) -> None:
+        self.sent: list[Delivery] = []
+        self.failing: set[str] = set()
+
+    async def send(self, delivery: Delivery) -> None:
+        if delivery.channel in self.failing:
+            raise NotifierError(f"channel {delivery.channel!r} is away", transient=True)
+        self.sent.append(delivery)
+
+    def events(self, request_id: str) -> list[tuple[str, str]]:
+        """Channel and event of every notice about a request."""
+        return [(one.channel, str(one.notice.event)) for one in self.sent if one.notice.request_id == request_id]
+
+
+class MemoryDeliveries:
+    """The record of deliveries over a dictionary."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, DeliveryOutcome] = {}
+
+    async def record(self, delivery: Delivery, outcome: DeliveryOutcome) -> None:
+        self.outcomes.setdefault(delivery.delivery_id, outcome)

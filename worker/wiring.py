@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -14,28 +15,49 @@ from temporalio.worker import Worker
 
 from activities.guardrails import GuardrailActivities
 from activities.ledger import LedgerActivities
+from activities.notices import NoticeActivities
+from activities.reviewing import ReviewActivities
 from activities.routing import RoutingActivities
 from activities.stages import StageActivities
+from adapters.channel_http import channel_client
 from adapters.chat_provider import ChatProvider
 from adapters.database import Database
+from adapters.decision_authority import SqlDecisionAuthority
+from adapters.delivery_log import SqlDeliveryLog
 from adapters.http_verifier import HttpVerifier
+from adapters.notifiers import Notifiers
 from adapters.policy_files import load_catalog
+from adapters.roster import Roster
 from adapters.settings import Settings
 from adapters.sql_journal import SqlAttemptJournal
 from adapters.sql_ledger import SqlLedger
-from domain.ports import AttemptJournal, DecisionVerifier, Ledger, ModelProvider, Verifier
+from domain.notice import DeliveryLog, Notifier
+from domain.ports import AttemptJournal, DecisionAuthority, Ledger, ModelProvider, Verifier
 from workflows.cascade import CascadeWorkflow
+from workflows.delivery import DeliveryWorkflow
 
 GRACEFUL_SHUTDOWN = timedelta(seconds=90)
 """Longer than any model call should take: a deploy must not tear calls that are then made, and billed, again."""
 
 
-def all_activities(
-    ledger: Ledger, journal: AttemptJournal, provider: ModelProvider, verifier: Verifier, decisions: DecisionVerifier
-) -> list[Callable[..., Any]]:
+@dataclass(frozen=True)
+class World:
+    """Everything outside that Activities need, each as the port they know it by."""
+
+    ledger: Ledger
+    journal: AttemptJournal
+    provider: ModelProvider
+    verifier: Verifier
+    authority: DecisionAuthority
+    notifier: Notifier
+    deliveries: DeliveryLog
+
+
+def all_activities(world: World) -> list[Callable[..., Any]]:
     """Every Activity of the project, with its dependencies injected."""
-    routing, stages = RoutingActivities(ledger), StageActivities(provider, journal)
-    guardrails, commits = GuardrailActivities(verifier), LedgerActivities(ledger, decisions)
+    routing, stages = RoutingActivities(world.ledger), StageActivities(world.provider, world.journal)
+    guardrails, commits = GuardrailActivities(world.verifier), LedgerActivities(world.ledger)
+    reviews, notices = ReviewActivities(world.authority), NoticeActivities(world.notifier, world.deliveries)
     return [
         routing.route,
         stages.run_stage,
@@ -50,7 +72,11 @@ def all_activities(
         commits.open_review,
         commits.judge_decisions,
         commits.end_request,
-        commits.verify_decision,
+        reviews.verify_decision,
+        reviews.verify_override,
+        reviews.plan_hold,
+        notices.send_notice,
+        notices.record_delivery,
     ]
 
 
@@ -65,7 +91,7 @@ def build_worker(
     return Worker(
         client,
         task_queue=task_queue,
-        workflows=[CascadeWorkflow],
+        workflows=[CascadeWorkflow, DeliveryWorkflow],
         activities=activities,
         max_concurrent_activities=200,
         max_concurrent_workflow_tasks=200,
@@ -76,20 +102,30 @@ def build_worker(
 
 
 @asynccontextmanager
-async def wired_worker(settings: Settings, client: Client) -> AsyncIterator[Worker]:
-    """The worker of this installation, with database and HTTP connections that close after it."""
+async def wired_world(settings: Settings) -> AsyncIterator[World]:
+    """The outside world of this installation, with database and HTTP connections that close after it."""
     catalog = load_catalog(settings.catalog)
     database = Database(settings.database_url)
     limits = httpx.Limits(max_connections=200, max_keepalive_connections=50)
-    try:
-        async with httpx.AsyncClient(limits=limits, follow_redirects=False) as http:
-            activities = all_activities(
-                SqlLedger(database),
-                SqlAttemptJournal(database),
-                ChatProvider(catalog, http, os.environ),
-                HttpVerifier(catalog, http, os.environ),
-                settings.decision_verifier(),
-            )
-            yield build_worker(client, settings.task_queue, activities)
-    finally:
-        await database.close()
+    async with AsyncExitStack() as closing:
+        closing.push_async_callback(database.close)
+        http = await closing.enter_async_context(httpx.AsyncClient(limits=limits, follow_redirects=False))
+        channel_http = await closing.enter_async_context(channel_client())
+        notifiers = Notifiers(catalog, channel_http, os.environ, settings.public_url)
+        closing.callback(notifiers.close)
+        yield World(
+            ledger=SqlLedger(database),
+            journal=SqlAttemptJournal(database),
+            provider=ChatProvider(catalog, http, os.environ),
+            verifier=HttpVerifier(catalog, http, os.environ),
+            authority=SqlDecisionAuthority(settings.decision_verifier(), Roster(database)),
+            notifier=notifiers,
+            deliveries=SqlDeliveryLog(database),
+        )
+
+
+@asynccontextmanager
+async def wired_worker(settings: Settings, client: Client) -> AsyncIterator[Worker]:
+    """The worker of this installation."""
+    async with wired_world(settings) as world:
+        yield build_worker(client, settings.task_queue, all_activities(world))

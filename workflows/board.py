@@ -23,8 +23,8 @@ _RISK = SearchAttributeKey.for_keyword(RISK)
 class Board:
     """The visible state of one request. Holds names, verdicts and costs, never content."""
 
-    def __init__(self) -> None:
-        self.progress = Progress(status=Status.RUNNING, doing="arrived")
+    def __init__(self, progress: Progress | None = None) -> None:
+        self.progress = progress or Progress(status=Status.RUNNING, doing="arrived")
 
     def doing(self, sentence: str, **changes: Any) -> None:
         """Say what happens now."""
@@ -49,9 +49,9 @@ class Board:
         self.doing(f"held: {why}", status=Status.HELD, review_version=review_version, expires_at=expires_at)
         workflow.upsert_search_attributes([_STATUS.value_set(Status.HELD), _RISK.value_set(risk)])
 
-    def resumed(self) -> None:
-        """Show that a reviewer sent the request on."""
-        self.doing("escalated by a reviewer", status=Status.RUNNING, expires_at=None)
+    def resumed(self, sentence: str) -> None:
+        """Show that a person sent the request on."""
+        self.doing(sentence, status=Status.RUNNING, expires_at=None)
         workflow.upsert_search_attributes([_STATUS.value_set(Status.RUNNING)])
 
     def ended(self, status: Status, reason: str) -> None:

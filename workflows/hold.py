@@ -1,231 +1,302 @@
 """The hold: an answer waits for a person until a valid decision arrives or the hold expires.
 
-Everything that arrives is judged in history order and recorded. The first valid decision takes effect; what arrives
-with or after it is superseded. Nothing happening means the safe output, never the answer.
+Everything that arrives is judged in history order and recorded. The first valid decision takes effect; under a quorum
+it is the one that completes it, and those before are counted. What arrives with or after it is superseded. Nothing
+happening means the rungs of the ladder, one after the other, and at last the safe output, never the answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, Protocol
 
 from temporalio import workflow
-from temporalio.common import RawValue
 
-from activities.ledger import LedgerActivities
+from activities.reviewing import ReviewActivities
+from domain.carried import HeldState
 from domain.duration import words
-from domain.ledger import RecordKind
+from domain.hold import RungAction
+from domain.ladder import Moment
+from domain.ledger import RecordKind, ReviewMove
+from domain.notice import NoticeEvent
+from domain.override import OverrideEnvelope
 from domain.payload import Payload
-from domain.policy import Hold
 from domain.review import (
+    DecisionCheck,
     DecisionEnvelope,
     DecisionStatus,
     JudgedDecision,
-    Proposal,
     ReviewVerdict,
+    approval_of,
     judge,
     read_envelope,
 )
-from workflows.options import VERIFY_DECISION
+from domain.rights import WhoMayDecide
+from workflows.arrivals import BATCH_BYTES, Arrival, opened
+from workflows.options import BESIDE_THE_WORKFLOW
+from workflows.orders import OrderDesk
 from workflows.recorder import Recorder
 
-SIGNAL = "decide"
-"""The name under which decisions are signalled."""
+CARRY_AT = 400
+"""Events of a history from which on a held request goes on in a new run, so that no hold outgrows Temporal's limits."""
 
-MALFORMED_SHOWN = 200
-"""Characters of an explanation of a malformed Signal that are kept."""
-
-BATCH_BYTES = 512 * 1024
-"""Signals are judged together up to this size: they are committed as one payload, and Temporal limits its length."""
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """A Signal as it came: its name, and whatever number of payloads in whatever encoding."""
-
-    name: str
-    payloads: tuple[RawValue, ...]
-
-    @property
-    def size(self) -> int:
-        """Bytes it carried, and about as many as a record of it takes."""
-        return 1024 + sum(len(payload.payload.data) for payload in self.payloads)
+_SAID = {
+    RungAction.NOTIFY: NoticeEvent.REVIEW_REQUESTED,
+    RungAction.REMIND: NoticeEvent.REVIEW_REMINDED,
+    RungAction.REASSIGN: NoticeEvent.REVIEW_REASSIGNED,
+    RungAction.ESCALATE: NoticeEvent.REVIEW_ESCALATED,
+}
 
 
 class HoldResult(Payload):
-    """How a hold ended: the applied decision, or None when it expired; with all decisions not yet committed."""
+    """How a hold ended: by a decision, by an operator's order, or by neither, which is its expiry.
 
-    applied: DecisionEnvelope | None
-    judged: tuple[JudgedDecision, ...]
+    ``judged`` are the decisions not yet committed. ``counted`` says that the decision, an edit, is the first of several
+    approvals that its text needs.
+    """
+
+    applied: DecisionEnvelope | None = None
+    order: OverrideEnvelope | None = None
+    judged: tuple[JudgedDecision, ...] = ()
+    counted: bool = False
 
 
-class HoldTerms(Payload):
-    """What is held and until when."""
+class HoldRoom(Protocol):
+    """What the desk asks of the request around it."""
 
-    proposal: Proposal
-    may_escalate: bool
-    expires_at: datetime
+    async def edit_objections(self, text: str, overruled: tuple[str, ...]) -> str | None:
+        """Run the guardrails over an edited text; why it may not be let out."""
+        ...
+
+    async def commit(self, judged: tuple[JudgedDecision, ...], held: HeldState, moved: ReviewMove | None) -> None:
+        """Record what happened while the hold goes on, and notify whom ``tell`` named."""
+        ...
+
+    def tell(self, event: NoticeEvent, channels: tuple[str, ...]) -> None:
+        """Have people notified with the next commit; ``channels`` are the hold's own where empty."""
+        ...
+
+    def carry(self, held: HeldState) -> None:
+        """Go on in a new run. Returns only where that is not possible."""
+        ...
 
 
 class HoldDesk:
     """Receives the decisions of one request, from its start to its end."""
 
-    def __init__(self, request_id: str, tenant: str, recorder: Recorder) -> None:
+    def __init__(self, request_id: str, tenant: str, recorder: Recorder, orders: OrderDesk, seen: set[str]) -> None:
         self._request_id = request_id
         self._tenant = tenant
         self._recorder = recorder
+        self._orders = orders
+        self._seen = seen
         self._inbox: list[Arrival] = []
-        self._seen: set[str] = set()
 
-    def receive(self, name: str, payloads: Sequence[RawValue]) -> None:
+    def receive(self, arrival: Arrival) -> None:
         """Take in a Signal, whatever it carried. Called by the Signal handler; judged later, in order."""
-        self._inbox.append(Arrival(name, tuple(payloads)))
+        self._inbox.append(arrival)
 
     @property
     def waiting(self) -> bool:
         """Whether something arrived that was not judged yet."""
         return bool(self._inbox)
 
-    async def wait(
-        self,
-        hold: Hold,
-        terms: HoldTerms,
-        edit_objections: Callable[[str], Awaitable[str | None]],
-        commit: Callable[[tuple[JudgedDecision, ...]], Awaitable[None]],
-    ) -> HoldResult:
-        """Wait for the decision that ends the hold.
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """Ids of all decisions and orders that were judged, in alphabetical order."""
+        return tuple(sorted(self._seen))
 
-        ``edit_objections`` runs the guardrails over an edited text; ``commit`` records judged decisions and reminders
-        while the hold goes on.
+    async def wait(self, held: HeldState, room: HoldRoom) -> tuple[HeldState, HoldResult]:
+        """Wait for the decision or the order that ends the hold of ``held``, and climb its ladder meanwhile.
+
+        With how it ended comes the hold as it then was.
         """
-        interval = hold.remind_after
-        remind_at = _next(workflow.now(), interval)
         while True:
-            until = min(terms.expires_at, remind_at or terms.expires_at)
-            await self._arrival(until - workflow.now())
-            applied, judged = await self._judge_arrived(terms, edit_objections)
-            if applied is not None:
-                return HoldResult(applied=applied, judged=judged)
+            await self._arrival(_next_due(held) - workflow.now())
+            order = await self._orders.judge(held=True)
+            if order is not None:
+                judged = await self.turn_away(f"{order.operator} had ordered otherwise")
+                return held, HoldResult(order=order, judged=judged)
+            before = held.terms.who
+            held, result = await self.judge_arrived(held, room)
+            if result.applied is not None:
+                return held, result
             now = workflow.now()
-            if now >= terms.expires_at and not self._inbox:
-                self._recorder.note(RecordKind.HOLD_EXPIRED, f"nobody decided before {terms.expires_at.isoformat()}")
-                return HoldResult(applied=None, judged=judged)
-            if interval is not None and remind_at is not None and now >= remind_at:
-                self._recorder.note(
-                    RecordKind.REMINDED, f"still held; {words(max(terms.expires_at - now, timedelta(0)))} left"
-                )
-                interval *= 2
-                remind_at = _next(now, interval)
-                await commit(judged)
-            elif judged:
-                await commit(judged)
+            if now >= held.terms.expires_at and not self._inbox and not self._orders.waiting:
+                because = f"nobody decided before {held.terms.expires_at.isoformat()}"
+                self._recorder.note(RecordKind.HOLD_EXPIRED, because)
+                return held, HoldResult(judged=result.judged)
+            due = _due(held, now)
+            for moment in due:
+                held = self._reach(held, moment, now)
+                room.tell(_SAID[moment.rung.do], moment.rung.channels)
+            if any(_raised(decision) for decision in result.judged):
+                room.tell(NoticeEvent.REVIEW_ESCALATED, ())
+            if due or result.judged or self._orders.uncommitted:
+                await room.commit(result.judged, held, None if held.terms.who == before else _move(held.terms.who))
+            if self._outgrown():
+                room.carry(held)
 
     async def _arrival(self, timeout: timedelta) -> None:
-        if self._inbox or timeout <= timedelta(0):
+        if self._inbox or self._orders.waiting or timeout <= timedelta(0):
             return
         try:
-            await workflow.wait_condition(lambda: bool(self._inbox), timeout=timeout, timeout_summary="hold")
+            await workflow.wait_condition(
+                lambda: bool(self._inbox) or self._orders.waiting, timeout=timeout, timeout_summary="hold"
+            )
         except TimeoutError:
             return
 
-    async def _judge_arrived(
-        self, terms: HoldTerms, edit_objections: Callable[[str], Awaitable[str | None]]
-    ) -> tuple[DecisionEnvelope | None, tuple[JudgedDecision, ...]]:
-        judged: list[JudgedDecision] = []
-        size = 0
-        while self._inbox and size < BATCH_BYTES:
-            arrival = self._inbox.pop(0)
-            size += arrival.size
-            decision = await self._judge(arrival, terms, edit_objections)
-            judged.append(decision)
-            if decision.status is DecisionStatus.APPLIED:
-                judged.extend(await self.turn_away(decision.envelope))
-                return decision.envelope, tuple(judged)
-        return None, tuple(judged)
+    def _outgrown(self) -> bool:
+        """Whether the history has grown long, and nothing is under way that a new run would not know of."""
+        if self._inbox or self._orders.waiting:
+            return False
+        info = workflow.info()
+        long = info.is_continue_as_new_suggested() or info.get_current_history_length() >= CARRY_AT
+        return long and workflow.patched("carry-held-requests")
 
-    async def turn_away(self, winner: DecisionEnvelope | None) -> tuple[JudgedDecision, ...]:
-        """Judge what arrived and can have no effect any more, up to a batch, and record it."""
+    def _reach(self, held: HeldState, moment: Moment, now: datetime) -> HeldState:
+        """Do what a rung of the ladder says, as far as it concerns who may decide."""
+        rung = moment.rung
+        reached: dict[str, Any] = {"reached": held.reached + 1}
+        left = words(max(held.terms.expires_at - now, timedelta(0)))
+        match rung.do:
+            case RungAction.NOTIFY:
+                pass  # who is told is recorded with the notice itself
+            case RungAction.REMIND:
+                self._recorder.note(RecordKind.REMINDED, f"still held; {left} left")
+            case RungAction.REASSIGN:
+                self._recorder.note(RecordKind.REASSIGNED, f"moved to queue {rung.queue}; {left} left")
+                reached["terms"] = _moved(held, rung.queue, senior_only=held.terms.who.senior_only)
+            case RungAction.ESCALATE:
+                where = f" in queue {rung.queue}" if rung.queue else ""
+                self._recorder.note(
+                    RecordKind.RAISED_TO_SENIORS, f"for senior reviewers{where} from now on; {left} left"
+                )
+                reached |= {"terms": _moved(held, rung.queue, senior_only=True), "approvals": ()}
+        return held.model_copy(update=reached)
+
+    async def judge_arrived(self, held: HeldState, room: HoldRoom) -> tuple[HeldState, HoldResult]:
+        """Judge what has arrived, up to a batch or to the decision that ends the hold; with the hold as it then is."""
         judged: list[JudgedDecision] = []
         size = 0
         while self._inbox and size < BATCH_BYTES:
             arrival = self._inbox.pop(0)
             size += arrival.size
-            envelope = await self._read(arrival)
+            decision = await self._judge(arrival, held, room)
+            judged.append(decision)
+            envelope = decision.envelope
+            if envelope is None or decision.status not in (DecisionStatus.APPLIED, DecisionStatus.COUNTED):
+                continue
+            counted = decision.status is DecisionStatus.COUNTED
+            if envelope.verdict is ReviewVerdict.ESCALATE and envelope.queue is not None:
+                terms = _moved(held, envelope.queue, senior_only=True)
+                held = held.model_copy(update={"terms": terms, "approvals": ()})
+            elif counted and envelope.verdict is ReviewVerdict.APPROVE:
+                held = held.model_copy(update={"approvals": (*held.approvals, approval_of(envelope))})
+            else:
+                if not counted:
+                    because = f"{envelope.reviewer} had decided already: {envelope.verdict}"
+                    judged.extend(await self.turn_away(because))
+                return held, HoldResult(applied=envelope, judged=tuple(judged), counted=counted)
+        return held, HoldResult(judged=tuple(judged))
+
+    async def turn_away(self, because: str | None) -> tuple[JudgedDecision, ...]:
+        """Judge what arrived and can have no effect any more, up to a batch, and record it.
+
+        ``because`` says what came before it; None where the request just no longer waits.
+        """
+        judged: list[JudgedDecision] = []
+        size = 0
+        while self._inbox and size < BATCH_BYTES:
+            arrival = self._inbox.pop(0)
+            size += arrival.size
+            envelope = await self._read(arrival, None)
             if isinstance(envelope, DecisionEnvelope):
-                envelope = self._outdone(envelope, winner)
+                envelope = self._outdone(envelope, because)
             judged.append(envelope)
             self._recorder.judged(envelope)
         return tuple(judged)
 
-    def _outdone(self, envelope: DecisionEnvelope, winner: DecisionEnvelope | None) -> JudgedDecision:
+    def _outdone(self, envelope: DecisionEnvelope, because: str | None) -> JudgedDecision:
         if envelope.request_id != self._request_id or envelope.tenant != self._tenant:
             return _judged(envelope, DecisionStatus.UNAUTHORISED, f"made for request {envelope.request_id}")
         if envelope.decision_id in self._seen:
             return _judged(envelope, DecisionStatus.DUPLICATE, "a decision with this id has already been judged")
         self._seen.add(envelope.decision_id)
-        if winner is None:
+        if because is None:
             return _judged(envelope, DecisionStatus.LATE, "the request no longer waits for a decision")
-        because = f"{winner.reviewer} had decided already: {winner.verdict}"
         return _judged(envelope, DecisionStatus.SUPERSEDED, because)
 
-    async def _judge(
-        self,
-        arrival: Arrival,
-        terms: HoldTerms,
-        edit_objections: Callable[[str], Awaitable[str | None]],
-    ) -> JudgedDecision:
-        envelope = await self._read(arrival)
+    async def _judge(self, arrival: Arrival, held: HeldState, room: HoldRoom) -> JudgedDecision:
+        terms = held.terms
+        envelope = await self._read(arrival, terms.who)
         if isinstance(envelope, JudgedDecision):
             self._recorder.judged(envelope)
             return envelope
-        decision = judge(
-            envelope, self._request_id, self._tenant, terms.proposal, frozenset(self._seen), terms.may_escalate
-        )
+        decision = judge(envelope, terms, frozenset(self._seen), held.approvals)
         if decision is None or decision.status is not DecisionStatus.UNAUTHORISED:
             self._seen.add(envelope.decision_id)
         if decision is None and envelope.decided_at > terms.expires_at:
             decision = _judged(envelope, DecisionStatus.LATE, "decided after the hold had expired")
         if decision is None and envelope.verdict is ReviewVerdict.EDIT:
-            objections = await edit_objections(envelope.output or "")
+            objections = await room.edit_objections(envelope.output or "", envelope.overrule or ())
             if objections is not None:
                 decision = _judged(
                     envelope, DecisionStatus.INAPPLICABLE, f"the edited text is not let out: {objections}"
                 )
-        decision = decision or _judged(envelope, DecisionStatus.APPLIED, envelope.reason or "no reason given")
+        decision = decision or _effect(envelope, held)
         self._recorder.judged(decision)
         return decision
 
-    async def _read(self, arrival: Arrival) -> DecisionEnvelope | JudgedDecision:
-        """The envelope in a Signal if there is a signed one in it; otherwise the finished judgement."""
-        envelope = _decode(arrival)
+    async def _read(self, arrival: Arrival, who: WhoMayDecide | None) -> DecisionEnvelope | JudgedDecision:
+        """The envelope in a Signal if a person who may decide signed it; otherwise the finished judgement."""
+        envelope = opened(arrival, read_envelope)
         if isinstance(envelope, str):
-            return JudgedDecision(envelope=None, status=DecisionStatus.MALFORMED, because=envelope[:MALFORMED_SHOWN])
+            return JudgedDecision(envelope=None, status=DecisionStatus.MALFORMED, because=envelope)
         problem = await workflow.execute_local_activity_method(
-            LedgerActivities.verify_decision, envelope, **VERIFY_DECISION
+            ReviewActivities.verify_decision, DecisionCheck(envelope=envelope, who=who), **BESIDE_THE_WORKFLOW
         )
         if problem is not None:
             return _judged(envelope, DecisionStatus.UNAUTHORISED, problem)
         return envelope
 
 
+def _effect(envelope: DecisionEnvelope, held: HeldState) -> JudgedDecision:
+    """What a valid decision leads to: an effect at once, or a place in the quorum."""
+    needed, number = held.terms.offer.approvals_needed, len(held.approvals) + 1
+    match envelope.verdict:
+        case ReviewVerdict.APPROVE if number < needed:
+            return _judged(envelope, DecisionStatus.COUNTED, f"approval {number} of {needed}")
+        case ReviewVerdict.EDIT if needed > 1:
+            return _judged(envelope, DecisionStatus.COUNTED, f"approval 1 of {needed} for the edited text")
+    return _judged(envelope, DecisionStatus.APPLIED, envelope.reason or "no reason given")
+
+
 def _judged(envelope: DecisionEnvelope, status: DecisionStatus, because: str) -> JudgedDecision:
     return JudgedDecision(envelope=envelope, status=status, because=because)
 
 
-def _next(now: datetime, interval: timedelta | None) -> datetime | None:
-    return None if interval is None else now + interval
+def _raised(decision: JudgedDecision) -> bool:
+    """Whether a reviewer's decision moved the review to a senior queue."""
+    envelope = decision.envelope
+    return decision.status is DecisionStatus.APPLIED and envelope is not None and envelope.queue is not None
 
 
-def _decode(arrival: Arrival) -> DecisionEnvelope | str:
-    if arrival.name != SIGNAL:
-        return f"no Signal is called {arrival.name[:64]!r}; a decision comes as {SIGNAL!r}"
-    if not arrival.payloads:
-        return "the Signal carried no payload"
-    if len(arrival.payloads) > 1:
-        return f"the Signal carried {len(arrival.payloads)} arguments; a decision is one"
-    try:
-        decoded = workflow.payload_converter().from_payload(arrival.payloads[0].payload)
-    except Exception as error:  # whatever a converter raises on foreign bytes is one and the same finding
-        return f"the payload cannot be decoded: {error.__class__.__name__}"
-    return read_envelope(decoded)
+def _next_due(held: HeldState) -> datetime:
+    moments = held.terms.offer.moments[held.reached :]
+    return min(moments[0].at, held.terms.expires_at) if moments else held.terms.expires_at
+
+
+def _due(held: HeldState, now: datetime) -> tuple[Moment, ...]:
+    return tuple(moment for moment in held.terms.offer.moments[held.reached :] if moment.at <= now)
+
+
+def _moved(held: HeldState, queue: str | None, *, senior_only: bool) -> Any:
+    who = held.terms.who
+    changed = who.model_copy(update={"queue": queue or who.queue, "senior_only": senior_only})
+    return held.terms.model_copy(update={"who": changed})
+
+
+def _move(who: WhoMayDecide) -> ReviewMove:
+    return ReviewMove(queue=who.queue, senior_only=who.senior_only)

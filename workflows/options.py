@@ -14,10 +14,13 @@ from activities.failures import CEILING_REACHED, LEDGER_CONFLICT, PROVIDER_REFUS
 from domain.guardrails import Guardrail
 from domain.stage import StageTask
 
-VERIFY_DECISION = LocalActivityConfig(
+BESIDE_THE_WORKFLOW = LocalActivityConfig(
     start_to_close_timeout=timedelta(seconds=5),
-    retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=100), maximum_interval=timedelta(seconds=5)),
+    retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=100), maximum_interval=timedelta(minutes=1)),
+    # While the roster cannot be read, longer pauses are timers: local retries fill the history.
+    local_retry_threshold=timedelta(seconds=10),
 )
+"""Options of what takes milliseconds and is therefore done by the worker that runs the Workflow."""
 
 
 def ledger_options(summary: str) -> ActivityConfig:

@@ -10,6 +10,7 @@ from temporalio import workflow
 from domain.cascade import Decision
 from domain.guardrails import CheckResult
 from domain.ledger import DecisionRecord, RecordKind
+from domain.override import JudgedOverride
 from domain.payload import sha256_text
 from domain.review import DecisionStatus, JudgedDecision
 from domain.stage import Attempt, StageEvidence, StageFailure
@@ -18,9 +19,9 @@ from domain.stage import Attempt, StageEvidence, StageFailure
 class Recorder:
     """The uncommitted records of one request. Sequence numbers run on over all commits."""
 
-    def __init__(self, request_id: str) -> None:
+    def __init__(self, request_id: str, sequence: int = 0) -> None:
         self._request_id = request_id
-        self._sequence = 0
+        self.sequence = sequence
         self._uncommitted: list[DecisionRecord] = []
 
     def note(
@@ -35,11 +36,11 @@ class Recorder:
         data: dict[str, Any] | None = None,
     ) -> None:
         """Append a record with the Workflow's time."""
-        self._sequence += 1
+        self.sequence += 1
         self._uncommitted.append(
             DecisionRecord(
                 request_id=self._request_id,
-                sequence=self._sequence,
+                sequence=self.sequence,
                 at=workflow.now(),
                 kind=kind,
                 rationale=rationale,
@@ -106,12 +107,30 @@ class Recorder:
         if envelope is not None:
             data |= envelope.model_dump(
                 mode="json",
-                include={"decision_id", "verdict", "reason", "result_sha256", "review_version", "decided_at"},
+                include={"decision_id", "verdict", "reason", "result_sha256", "review_version", "decided_at"}
+                | {"on_behalf_of", "overrule", "queue"},
+                exclude_none=True,
             )
         self.note(
             RecordKind.DECISION_JUDGED,
             f"{decision.status}: {decision.because}",
             actor=_decider(decision),
+            data=data,
+        )
+
+    def overridden(self, order: JudgedOverride) -> None:
+        """Append what became of an operator's order."""
+        envelope = order.envelope
+        data: dict[str, Any] = {"status": order.status}
+        if envelope is not None:
+            data |= envelope.model_dump(
+                mode="json", include={"decision_id", "action", "stage", "reason", "decided_at"}, exclude_none=True
+            )
+        proven = envelope is not None and order.status is not DecisionStatus.UNAUTHORISED
+        self.note(
+            RecordKind.OVERRIDE_JUDGED,
+            f"{order.status}: {order.because}",
+            actor=f"operator:{envelope.operator}" if envelope is not None and proven else "unknown",
             data=data,
         )
 

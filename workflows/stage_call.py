@@ -9,7 +9,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 
 from activities.stages import StageActivities
 from domain.cascade import forbidden_by_ceiling
-from domain.request import CascadeInput
+from domain.request import CascadeInput, Message
 from domain.route import worst_case
 from domain.stage import Attempt, Budget, FailureKind, StageFailure, StageResult, StageTask
 from workflows.options import ledger_options, stage_options
@@ -22,8 +22,10 @@ def ceiling_before(request: CascadeInput, stage_index: int, budget: Budget, now:
     return forbidden_by_ceiling(budget, usage, cost, now)
 
 
-def stage_task(request: CascadeInput, stage_index: int, visit: int, budget: Budget) -> StageTask:
-    """The argument of the stage Activity."""
+def stage_task(
+    request: CascadeInput, stage_index: int, visit: int, budget: Budget, further: tuple[Message, ...] = ()
+) -> StageTask:
+    """The argument of the stage Activity; ``further`` turns follow those of the request."""
     return StageTask(
         request_id=request.request_id,
         policy=request.policy.policy.name,
@@ -31,7 +33,7 @@ def stage_task(request: CascadeInput, stage_index: int, visit: int, budget: Budg
         stage=request.policy.policy.stages[stage_index],
         model=request.policy.models[stage_index],
         visit=visit,
-        conversation=request.body.conversation(),
+        conversation=(*request.body.conversation(), *further),
         budget=budget,
     )
 

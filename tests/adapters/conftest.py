@@ -159,5 +159,15 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     await database.close()
 
 
+@pytest.fixture
+async def sqlite_database(tmp_path: Path, sqlite_template: Path) -> AsyncIterator[Database]:
+    """A connected, migrated database on SQLite, which tells how it would go about a statement."""
+    file = tmp_path / "planned.db"
+    shutil.copy(sqlite_template, file)
+    database = Database(f"sqlite+aiosqlite:///{file}")
+    yield database
+    await database.close()
+
+
 def _named(url: str, name: str) -> str:
     return url.replace("/postgres?", f"/{name}?")

@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
+from adapters.database import Database
+from adapters.sql_ledger import SqlLedger
 from domain.ledger import Admission, DecisionRecord, Ending, Judgement, RecordKind, ReviewOpening
+from domain.override import JudgedOverride, OverrideAction, OverrideEnvelope
 from domain.payload import sha256_text
 from domain.request import CascadeInput, Outcome, RequestResult, Status
 from domain.review import DecisionEnvelope, DecisionStatus, JudgedDecision, Proposal
 from domain.risk import RiskTier
+from tests.examples import request
 
 START = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -69,14 +74,40 @@ def judged(envelope: DecisionEnvelope | None, status: DecisionStatus, because: s
     return JudgedDecision(envelope=envelope, status=status, because=because)
 
 
+def order(review: ReviewOpening, action: OverrideAction, **changes: Any) -> OverrideEnvelope:
+    """A genuine order of an operator on the request of ``review``."""
+    fields: dict[str, Any] = {
+        "decision_id": str(uuid4()),
+        "action": action,
+        "stage": "large" if action is OverrideAction.FORCE_MODEL else None,
+        "reason": "the provider is down",
+        "request_id": review.request_id,
+        "tenant": review.tenant,
+        "operator": "olga",
+        "decided_at": review.opened_at,
+        "signature": "genuine",
+    }
+    return OverrideEnvelope.model_validate({**fields, **changes})
+
+
+def overridden(
+    envelope: OverrideEnvelope | None, status: DecisionStatus = DecisionStatus.APPLIED, because: str = "said so"
+) -> JudgedOverride:
+    """An order with what became of it."""
+    return JudgedOverride(envelope=envelope, status=status, because=because)
+
+
 def judgement(
     request_id: str,
     appended: Sequence[DecisionRecord],
     decisions: Sequence[JudgedDecision] = (),
     status: Status = Status.HELD,
+    **changes: Any,
 ) -> Judgement:
     """A commit while the request goes on."""
-    return Judgement(request_id=request_id, decisions=tuple(decisions), records=tuple(appended), status=status)
+    return Judgement(
+        request_id=request_id, decisions=tuple(decisions), records=tuple(appended), status=status, **changes
+    )
 
 
 def ending(
@@ -85,6 +116,7 @@ def ending(
     appended: Sequence[DecisionRecord] | None = None,
     decisions: Sequence[JudgedDecision] = (),
     output: str = "the answer",
+    overrides: Sequence[JudgedOverride] = (),
 ) -> Ending:
     """The end of the request; with records 4 to 5 unless others are given."""
     result = RequestResult(
@@ -108,5 +140,20 @@ def ending(
         result=result,
         ended_at=START + timedelta(minutes=5),
         decisions=tuple(decisions),
+        overrides=tuple(overrides),
         records=records(request.request_id, 4, 5) if appended is None else tuple(appended),
     )
+
+
+async def hold(database: Database, tenant: str = "acme", subject: str | None = None, **changes: Any) -> ReviewOpening:
+    """A request that is admitted and held."""
+    asked = request(subject=subject).model_copy(update={"tenant": tenant})
+    ledger, review = SqlLedger(database), opening(asked, **changes)
+    await ledger.admit(admission(asked))
+    await ledger.open_review(review)
+    return review
+
+
+def held_request(review: ReviewOpening) -> CascadeInput:
+    """A request with the id of ``review``'s, for commits that need no more of it."""
+    return request().model_copy(update={"request_id": review.request_id, "tenant": review.tenant})

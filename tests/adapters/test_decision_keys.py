@@ -1,4 +1,4 @@
-"""Signatures over decisions, and the files their keys lie in."""
+"""Signatures over decisions and orders, and the files their keys lie in."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from adapters.decision_keys import DecisionKey, DecisionPublicKey, main
 from adapters.secret_files import SecretFileError, read_or_create_secret
+from domain.override import OverrideAction, OverrideEnvelope
 from domain.review import DecisionEnvelope, ReviewVerdict, read_envelope
 
 
@@ -36,6 +37,19 @@ def envelope(**fields: Any) -> DecisionEnvelope:
     return DecisionEnvelope.model_validate(given_fields | fields)
 
 
+def order() -> OverrideEnvelope:
+    return OverrideEnvelope(
+        decision_id="d-1",
+        action=OverrideAction.FORCE_MODEL,
+        stage="large",
+        reason="the provider is down",
+        request_id="req_1",
+        tenant="acme",
+        operator="olga",
+        decided_at=datetime(2026, 1, 2, 3, 4, 5, 600, tzinfo=UTC),
+    )
+
+
 @pytest.fixture(scope="module")
 def key(tmp_path_factory: pytest.TempPathFactory) -> DecisionKey:
     return DecisionKey.load_or_create(tmp_path_factory.mktemp("keys") / "decision.key")
@@ -50,29 +64,65 @@ def test_what_it_signs_holds_and_survives_the_wire(key: DecisionKey) -> None:
     assert key.sign(signed) == signed
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("decision_id", "d-2"),
-        ("verdict", ReviewVerdict.REJECT),
-        ("reason", "wrong figures"),
-        ("result_sha256", "b" * 64),
-        ("review_version", 3),
-        ("output", "unicode"),
-        ("request_id", "req_2"),
-        ("tenant", "evil"),
-        ("reviewer", "bob"),
-        ("decided_at", datetime(2026, 1, 2, 3, 4, 6, tzinfo=UTC)),
-    ],
-)
-def test_every_field_is_covered(key: DecisionKey, field: str, value: Any) -> None:
-    changed = key.sign(envelope()).model_copy(update={field: value})
+OTHER_DECISION: dict[str, Any] = {
+    "decision_id": "d-2",
+    "verdict": ReviewVerdict.REJECT,
+    "reason": "wrong figures",
+    "result_sha256": "b" * 64,
+    "review_version": 3,
+    "output": "unicode",
+    "overrule": ("terms",),
+    "queue": "board",
+    "instruction": "shorter",
+    "on_behalf_of": "bob",
+    "request_id": "req_2",
+    "tenant": "evil",
+    "reviewer": "bob",
+    "decided_at": datetime(2026, 1, 2, 3, 4, 6, tzinfo=UTC),
+}
+OTHER_ORDER: dict[str, Any] = {
+    "decision_id": "d-2",
+    "action": OverrideAction.FORCE_SAFE_OUTPUT,
+    "stage": "small",
+    "reason": "it is up again",
+    "request_id": "req_2",
+    "tenant": "evil",
+    "operator": "bob",
+    "decided_at": datetime(2026, 1, 2, 3, 4, 6, tzinfo=UTC),
+}
+
+
+@pytest.mark.parametrize("field", OTHER_DECISION)
+def test_every_field_of_a_decision_is_covered(key: DecisionKey, field: str) -> None:
+    changed = key.sign(envelope()).model_copy(update={field: OTHER_DECISION[field]})
     assert key.problem(changed) == "its signature does not fit its content"
 
 
-def test_the_list_of_fields_above_is_complete() -> None:
-    assert set(DecisionEnvelope.model_fields) == {*envelope().model_dump(), "signature"}
-    assert len(DecisionEnvelope.model_fields) == 11
+@pytest.mark.parametrize("field", OTHER_ORDER)
+def test_every_field_of_an_order_is_covered(key: DecisionKey, field: str) -> None:
+    signed = key.sign(order())
+    assert key.problem(signed) is None
+    changed = signed.model_copy(update={field: OTHER_ORDER[field]})
+    assert key.problem(changed) == "its signature does not fit its content"
+
+
+def test_the_fields_above_are_all_there_are() -> None:
+    assert set(DecisionEnvelope.model_fields) == {*OTHER_DECISION, "signature"}
+    assert set(OverrideEnvelope.model_fields) == {*OTHER_ORDER, "signature"}
+
+
+def test_a_decision_of_the_version_before_is_signed_as_it_was_then() -> None:
+    """A Signal can wait in the outbox while API and workers are upgraded."""
+    assert envelope().signed_bytes() == (
+        b'{"decided_at": "2026-01-02T03:04:05.000600Z", "decision_id": "d-1", "output": "\\u00fcn\\u00efcode", '
+        b'"reason": "wrong figure", "request_id": "req_1", "result_sha256": "' + b"a" * 64 + b'", '
+        b'"review_version": 2, "reviewer": "ann", "tenant": "acme", "verdict": "edit"}'
+    )
+
+
+def test_a_signature_under_a_decision_is_none_under_an_order(key: DecisionKey) -> None:
+    signed = key.sign(envelope(verdict=ReviewVerdict.APPROVE, output=None))
+    assert key.problem(order().model_copy(update={"signature": signed.signature})) is not None
 
 
 def test_another_key_is_told_from_a_wrong_signature(key: DecisionKey, tmp_path: Path) -> None:

@@ -9,12 +9,26 @@ import pytest
 from adapters.decision_keys import DecisionKey
 from adapters.secret_files import SecretFileError
 from adapters.settings import Settings, SettingsError, environment_names
+from domain.identity import Role
 
 
 @pytest.fixture(autouse=True)
 def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in environment_names():
         monkeypatch.delenv(name, raising=False)
+
+
+def sign_in_through_a_provider(monkeypatch: pytest.MonkeyPatch, **changes: str) -> None:
+    """Set all that signing in through an identity provider needs."""
+    needed = {
+        "SLUICE_OIDC_ISSUER": "https://login.example",
+        "SLUICE_OIDC_CLIENT_ID": "sluice",
+        "SLUICE_OIDC_TENANT": "acme",
+        "SLUICE_OIDC_ROLES": "staff=reviewer",
+        "SLUICE_PUBLIC_URL": "https://Sluice.example/",
+    }
+    for name, value in {**needed, **changes}.items():
+        monkeypatch.setenv(name, value)
 
 
 def problem() -> str:
@@ -65,6 +79,20 @@ def test_code_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
         ("SLUICE_PORT", "70000"),
         ("SLUICE_MAX_BODY_BYTES", "0"),
         ("SLUICE_LOG_LEVEL", "hidden"),
+        ("SLUICE_PUBLIC_URL", "hidden.example"),
+        ("SLUICE_PUBLIC_URL", "https://"),
+        ("SLUICE_PUBLIC_URL", "https://hidden.example/sluice"),
+        ("SLUICE_PUBLIC_URL", "https://hidden.example?x"),
+        ("SLUICE_PUBLIC_URL", "https://me@hidden.example"),
+        ("SLUICE_PUBLIC_URL", "https://hidden.example:99999"),
+        ("SLUICE_OIDC_ISSUER", "http://hidden.example"),
+        ("SLUICE_OIDC_ISSUER", "https://hidden.example?x"),
+        ("SLUICE_OIDC_ISSUER", "hidden.example"),
+        ("SLUICE_OIDC_TENANT", "hidden tenant"),
+        ("SLUICE_OIDC_ROLES", "hidden"),
+        ("SLUICE_OIDC_ROLES", "hidden=king"),
+        ("SLUICE_OIDC_ROLES", "=reviewer"),
+        ("SLUICE_OIDC_ROLES", "hidden=reviewer,"),
     ],
 )
 def test_errors_name_the_variable_and_not_its_value(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -84,6 +112,7 @@ def test_nothing_secret_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql+asyncpg://u:hidden@h/d")
     monkeypatch.setenv("SLUICE_PEPPER", "hidden" * 8)
     monkeypatch.setenv("SLUICE_DECISION_KEY", "hidden")
+    sign_in_through_a_provider(monkeypatch, SLUICE_OIDC_CLIENT_SECRET="hidden")
     assert "hidden" not in f"{Settings.load()!r} {Settings.load()}"
 
 
@@ -93,6 +122,7 @@ def test_nothing_secret_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
         ("DATABASE_URL", "DATABASE_URL_FILE"),
         ("SLUICE_PEPPER", "SLUICE_PEPPER_FILE"),
         ("SLUICE_DECISION_KEY", "SLUICE_DECISION_KEY_FILE"),
+        ("SLUICE_OIDC_CLIENT_SECRET", "SLUICE_OIDC_CLIENT_SECRET_FILE"),
     ],
 )
 def test_a_secret_comes_from_one_place(monkeypatch: pytest.MonkeyPatch, value: str, file: str) -> None:
@@ -145,3 +175,84 @@ def test_a_worker_needs_the_public_part_only(monkeypatch: pytest.MonkeyPatch, tm
     verifier = Settings.load().decision_verifier()
     assert getattr(verifier, "key_id", None) == key.public.key_id
     assert not (tmp_path / "never-made").exists()
+
+
+def test_there_is_no_identity_provider_unless_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load().oidc_client() is None
+    monkeypatch.setenv("SLUICE_PUBLIC_URL", "http://10.0.0.1:8080/")
+    settings = Settings.load()
+    assert (settings.oidc_client(), settings.public_url) == (None, "http://10.0.0.1:8080")
+
+
+@pytest.mark.parametrize(
+    ("written", "origin"),
+    [
+        ("https://sluice.example:443", "https://sluice.example"),
+        ("http://sluice.example:80/", "http://sluice.example"),
+        ("https://sluice.example:80", "https://sluice.example:80"),
+        ("HTTP://[::1]:8080", "http://[::1]:8080"),
+    ],
+)
+def test_the_public_address_is_written_as_browsers_do(
+    monkeypatch: pytest.MonkeyPatch, written: str, origin: str
+) -> None:
+    monkeypatch.setenv("SLUICE_PUBLIC_URL", written)
+    assert Settings.load().public_url == origin
+
+
+def test_an_identity_provider_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    sign_in_through_a_provider(
+        monkeypatch,
+        SLUICE_OIDC_ROLES="staff=reviewer, cn=audit=auditor,staff=senior-reviewer",
+        SLUICE_OIDC_NAME_CLAIM="sub",
+        SLUICE_OIDC_ROLE_CLAIM="realm_access.roles",
+    )
+    settings = Settings.load()
+    client = settings.oidc_client()
+    assert client is not None
+    assert settings.public_url == "https://sluice.example"
+    assert (client.issuer, client.client_id, client.tenant) == ("https://login.example", "sluice", "acme")
+    assert (client.name_claim, client.role_claim, client.client_secret) == ("sub", "realm_access.roles", None)
+    assert client.roles == {"staff": {Role.REVIEWER, Role.SENIOR_REVIEWER}, "cn=audit": {Role.AUDITOR}}
+
+
+@pytest.mark.parametrize(
+    "missing",
+    ["SLUICE_OIDC_ISSUER", "SLUICE_OIDC_CLIENT_ID", "SLUICE_OIDC_TENANT", "SLUICE_OIDC_ROLES", "SLUICE_PUBLIC_URL"],
+)
+def test_half_an_identity_provider_is_none(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    sign_in_through_a_provider(monkeypatch)
+    monkeypatch.delenv(missing)
+    assert f"also needs {missing};" in problem()
+
+
+@pytest.mark.parametrize("name", ["CLIENT_SECRET", "CLIENT_SECRET_FILE", "NAME_CLAIM", "ROLE_CLAIM", "ROLES"])
+def test_a_setting_of_a_provider_without_one_is_a_mistake(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"SLUICE_OIDC_{name}", "x=reviewer")
+    assert "SLUICE_OIDC_ISSUER" in problem()
+
+
+def test_people_come_back_from_a_provider_over_https_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    sign_in_through_a_provider(monkeypatch, SLUICE_PUBLIC_URL="http://sluice.example")
+    assert problem().startswith("SLUICE_PUBLIC_URL must begin with https://")
+    monkeypatch.setenv("SLUICE_PUBLIC_URL", "http://127.0.0.1:8080")
+    assert Settings.load().oidc_client() is not None
+
+
+def test_the_client_secret_is_a_value_or_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    sign_in_through_a_provider(monkeypatch, SLUICE_OIDC_CLIENT_SECRET_FILE=str(file))
+    with pytest.raises(SecretFileError, match="SLUICE_OIDC_CLIENT_SECRET_FILE"):
+        Settings.load().oidc_client()
+    file.write_text("\n")
+    with pytest.raises(SecretFileError, match="SLUICE_OIDC_CLIENT_SECRET_FILE"):
+        Settings.load().oidc_client()
+    file.write_text("s3cret\n")
+    client = Settings.load().oidc_client()
+    assert client is not None
+    assert client.client_secret == "s3cret"
+    monkeypatch.delenv("SLUICE_OIDC_CLIENT_SECRET_FILE")
+    monkeypatch.setenv("SLUICE_OIDC_CLIENT_SECRET", "value")
+    client = Settings.load().oidc_client()
+    assert client is not None
+    assert client.client_secret == "value"

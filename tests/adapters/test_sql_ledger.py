@@ -20,6 +20,7 @@ from domain.review import DecisionStatus, ReviewState, ReviewVerdict
 from domain.risk import RiskTier
 from domain.stage import Spent
 from tests.adapters.ledger_examples import (
+    START,
     admission,
     ending,
     judged,
@@ -97,7 +98,7 @@ async def test_an_end_without_a_hold(admitted: CascadeInput, ledger: SqlLedger, 
     assert view.baseline_cost_usd == Decimal("12345678901234567890.5")
     assert await reader.records(admitted.request_id, "acme") == list(end.records)
     assert await reader.records(admitted.request_id, "other") == []
-    assert await reader.review(admitted.request_id, "acme") is None
+    assert await reader.review(admitted.request_id, "acme", START) is None
 
 
 async def test_a_second_different_end_is_a_conflict_and_stores_nothing(
@@ -189,7 +190,7 @@ async def test_a_hold_and_its_approval(
     held = await reader.request(admitted.request_id, "acme")
     assert held is not None
     assert held.status is Status.HELD
-    shown = await reader.review(admitted.request_id, "acme")
+    shown = await reader.review(admitted.request_id, "acme", START)
     assert shown is not None
     assert shown.state is ReviewState.PENDING
     assert shown.proposal == review.proposal
@@ -201,7 +202,7 @@ async def test_a_hold_and_its_approval(
     end = ending(admitted, Outcome.APPROVED, decisions=[judged(approval, DecisionStatus.APPLIED)])
     await ledger.end(end)
     await ledger.open_review(review)  # an old attempt, late
-    after = await reader.review(admitted.request_id, "acme")
+    after = await reader.review(admitted.request_id, "acme", START)
     assert after is not None
     assert (after.state, after.decided_by, after.decided_verdict) == (
         ReviewState.DECIDED,
@@ -230,7 +231,7 @@ async def test_a_hold_that_nobody_decided(
 ) -> None:
     await ledger.open_review(opening(admitted))
     await ledger.end(ending(admitted, outcome))
-    review = await reader.review(admitted.request_id, "acme")
+    review = await reader.review(admitted.request_id, "acme", START)
     assert review is not None
     assert (review.state, review.decided_by) == (state, None)
 
@@ -241,7 +242,7 @@ async def test_a_hold_cannot_be_opened_after_the_end(
     await ledger.end(ending(admitted))
     with pytest.raises(LedgerConflictError, match="has ended"):
         await ledger.open_review(opening(admitted))
-    assert await reader.review(admitted.request_id, "acme") is None
+    assert await reader.review(admitted.request_id, "acme", START) is None
     assert [entry.sequence for entry in await reader.records(admitted.request_id, "acme")] == [4, 5]
 
 
@@ -254,14 +255,14 @@ async def test_escalation_by_a_reviewer_and_a_second_hold(
     escalate = judged(decision(first, ReviewVerdict.ESCALATE), DecisionStatus.APPLIED)
     sent_on = judgement(request_id, records(request_id, 4, 4), [escalate], Status.RUNNING)
     await ledger.judge(sent_on)
-    closed = await reader.review(request_id, "acme")
+    closed = await reader.review(request_id, "acme", START)
     assert closed is not None
     assert (closed.state, closed.decided_verdict) == (ReviewState.DECIDED, ReviewVerdict.ESCALATE)
     second = opening(admitted, 2, records(request_id, 5, 6))
     await ledger.open_review(second)
     await ledger.judge(sent_on)  # old attempts, late
     await ledger.open_review(first)
-    held, review = await reader.request(request_id, "acme"), await reader.review(request_id, "acme")
+    held, review = await reader.request(request_id, "acme"), await reader.review(request_id, "acme", START)
     assert held is not None
     assert review is not None
     assert held.status is Status.HELD
@@ -274,7 +275,7 @@ async def test_reminders_are_counted_once(admitted: CascadeInput, ledger: SqlLed
         reminder = judgement(admitted.request_id, [record(admitted.request_id, sequence, RecordKind.REMINDED)])
         await ledger.judge(reminder)
         await ledger.judge(reminder)
-    review = await reader.review(admitted.request_id, "acme")
+    review = await reader.review(admitted.request_id, "acme", START)
     assert review is not None
     assert review.reminders == 2
 

@@ -17,12 +17,13 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Executable, text
 from sqlalchemy.exc import DBAPIError, StatementError
 
+from adapters.claims import Claims
 from adapters.database import Database, migrate, parse_url
 from adapters.sql_journal import SqlAttemptJournal
 from adapters.sql_ledger import SqlLedger
 from adapters.tables import APPEND_ONLY, RequestRow, metadata, table
 from domain.stage import Attempt, AttemptState, StageAnswer
-from tests.adapters.ledger_examples import admission, ending
+from tests.adapters.ledger_examples import START, admission, ending, opening
 from tests.examples import request
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,6 +57,8 @@ async def test_what_is_append_only_cannot_be_changed(name: str, database: Databa
     asked = request()
     ledger, journal = SqlLedger(database), SqlAttemptJournal(database)
     await ledger.admit(admission(asked))
+    await ledger.open_review(opening(asked))
+    await Claims(database).look(asked.request_id, "acme", "rita", START)
     await ledger.end(ending(asked))
     attempt = Attempt(stage="small", number=1, state=AttemptState.FINISHED)
     await journal.finish(

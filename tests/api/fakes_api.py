@@ -3,41 +3,48 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 from temporalio.service import RPCError, RPCStatusCode
 
-from adapters.decision_outbox import DecisionConflictError, SubmittedDecision
-from adapters.history_events import ProgressEvent
-from adapters.ledger_reader import CursorError, RequestView, ReviewPage, ReviewView
-from adapters.temporal_requests import IdempotencyConflictError, StartMemo, WorkflowEndedError
+from adapters.decision_outbox import SubmittedDecision
+from adapters.decision_rows import Order
+from adapters.ledger_reader import RequestView
+from adapters.review_rows import AnswerView, DeliveryView, ReviewVersion, ReviewView
+from adapters.temporal_requests import WorkflowEndedError
 from api.services import Limits, Probe, Services
-from domain.errors import PolicyError
-from domain.identity import Principal, Role
 from domain.ledger import DecisionRecord, RecordKind
-from domain.policy import PolicySnapshot
-from domain.progress import Progress
 from domain.request import CascadeInput, Outcome, RequestResult, Status
-from domain.review import DecisionEnvelope, DecisionStatus, Proposal, ReviewState, ReviewVerdict
+from domain.review import DecisionEnvelope, DecisionStatus, Proposal, ReviewOffer, ReviewState, ReviewVerdict
 from domain.risk import RiskTier
 from domain.stage import Attempt, AttemptState
 from domain.usage import Usage
-from tests.examples import SAFE, snapshot
+from tests.api.fake_services import (
+    KEYS,
+    FakeKeys,
+    FakeOutbox,
+    FakePolicies,
+    FakeReader,
+    FakeRequests,
+    FakeSigner,
+    parse,
+)
+from tests.api.fakes_reviews import (
+    NOW,
+    Desk,
+    FakeClaims,
+    FakeFigures,
+    FakeRoster,
+    FakeSessions,
+    People,
+)
+from tests.examples import SAFE
 
-NOW = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)
-KEYS = {
-    "sk-service": Principal(tenant="acme", name="shop", roles=frozenset({Role.SERVICE})),
-    "sk-reviewer": Principal(tenant="acme", name="rita", roles=frozenset({Role.REVIEWER})),
-    "sk-both": Principal(tenant="acme", name="shop", roles=frozenset({Role.SERVICE, Role.REVIEWER})),
-    "sk-auditor": Principal(tenant="acme", name="anna", roles=frozenset({Role.AUDITOR})),
-    "sk-operator": Principal(tenant="acme", name="olaf", roles=frozenset({Role.OPERATOR})),
-    "sk-admin": Principal(tenant="acme", name="paul", roles=frozenset({Role.POLICY_ADMIN})),
-    "sk-other": Principal(tenant="other", name="spy", roles=frozenset(Role)),
-}
+__all__ = ["KEYS", "NOW", "World"]
+_UNSURE = {"name": "confidence", "verdict": "fail"}
 
 
 @dataclass
@@ -51,19 +58,35 @@ class World:
     """Signals find that the Workflow has ended."""
     inputs: dict[str, CascadeInput] = field(default_factory=dict)
     rows: dict[str, RequestView] = field(default_factory=dict)
-    reviews: dict[str, ReviewView] = field(default_factory=dict)
+    desk: Desk = field(default_factory=Desk)
+    people: People = field(
+        default_factory=lambda: People(
+            roles={person.name: person.roles for person in KEYS.values() if person.tenant == "acme"}
+        )
+    )
+    figures: FakeFigures = field(default_factory=FakeFigures)
+    sessions: FakeSessions = field(default_factory=FakeSessions)
+    webhooks: frozenset[str] = frozenset({"crm"})
+    versions: dict[str, list[ReviewVersion]] = field(default_factory=dict)
+    answers: dict[str, list[AnswerView]] = field(default_factory=dict)
+    deliveries: dict[str, list[DeliveryView]] = field(default_factory=dict)
+    runs: int = 1
     results: dict[str, RequestResult] = field(default_factory=dict)
     broken: dict[str, WorkflowEndedError] = field(default_factory=dict)
     records: dict[str, list[DecisionRecord]] = field(default_factory=dict)
     attempts: dict[str, list[Attempt]] = field(default_factory=dict)
     decisions: dict[tuple[str, str], SubmittedDecision] = field(default_factory=dict)
     sent: set[tuple[str, str]] = field(default_factory=set)
-    signals: list[DecisionEnvelope] = field(default_factory=list)
+    signals: list[Order] = field(default_factory=list)
     cancels: list[tuple[str, str]] = field(default_factory=list)
     starts: int = 0
     reads: int = 0
     signalled: asyncio.Event = field(default_factory=asyncio.Event)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    @property
+    def reviews(self) -> dict[str, ReviewView]:
+        return self.desk.reviews
 
     async def notify(self) -> None:
         async with self.changed:
@@ -130,7 +153,7 @@ class World:
         self.results[request_id] = result
         return result
 
-    def hold(self, request_id: str, text: str = "Buy it all.") -> ReviewView:
+    def hold(self, request_id: str, text: str = "Buy it all.", **changes: Any) -> ReviewView:
         row = self.rows[request_id]
         self.change(request_id, status=Status.HELD, reason="risk is high")
         review = ReviewView(
@@ -149,36 +172,99 @@ class World:
             decided_verdict=None,
             closed_at=None,
             messages=row.body.conversation(),
+            offer=ReviewOffer(safe_output=SAFE, next_stage="large"),
         )
-        self.reviews[request_id] = review
-        self.records[request_id] = [
-            DecisionRecord(
-                request_id=request_id,
-                sequence=1,
-                at=NOW,
-                kind=RecordKind.OUTPUT_CHECKED,
-                rationale="fail: not sure",
-                actor="check:confidence",
-                stage="small",
-                data={"name": "confidence", "verdict": "fail"},
-            )
-        ]
-        return review
+        self.reviews[request_id] = review.model_copy(update=changes)
+        self.records[request_id] = []
+        self.versions[request_id] = []
+        self.record(request_id, RecordKind.OUTPUT_CHECKED, "fail: not sure", "check:confidence", "small", **_UNSURE)
+        self.put_forward(request_id)
+        return self.reviews[request_id]
 
-    def settle(self, envelope: DecisionEnvelope, status: DecisionStatus, because: str = "judged") -> None:
-        key = (envelope.request_id, envelope.decision_id)
+    def record(
+        self,
+        request_id: str,
+        kind: RecordKind,
+        rationale: str,
+        actor: str = "policy",
+        stage: str | None = None,
+        **data: Any,
+    ) -> DecisionRecord:
+        """Append a record, one second after the one before; the first ones are a minute old."""
+        known = self.records.setdefault(request_id, [])
+        at = NOW + timedelta(seconds=len(known) - 60)
+        record = DecisionRecord(
+            request_id=request_id,
+            sequence=len(known) + 1,
+            at=at,
+            kind=kind,
+            rationale=rationale,
+            actor=actor,
+            stage=stage,
+            model=stage,
+            data=data,
+        )
+        known.append(record)
+        return record
+
+    def put_forward(self, request_id: str) -> None:
+        """Record the newest version of the review, as a Workflow does when it opens it."""
+        review = self.reviews[request_id]
+        held = self.record(request_id, RecordKind.HELD, review.why, review_version=review.proposal.review_version)
+        self.versions[request_id].append(ReviewVersion(**review.proposal.model_dump(), opened_at=held.at))
+
+    def settle(self, envelope: Order, status: DecisionStatus, because: str = "judged") -> None:
+        """What a Workflow makes of an order."""
+        request_id = envelope.request_id
+        key = (request_id, envelope.decision_id)
         settled = {"status": status, "because": because, "settled_at": NOW}
         self.decisions[key] = self.decisions[key].model_copy(update=settled)
+        if not isinstance(envelope, DecisionEnvelope):
+            self.record(
+                request_id,
+                RecordKind.OVERRIDE_JUDGED,
+                f"{status}: {because}",
+                f"operator:{envelope.operator}",
+                decision_id=envelope.decision_id,
+                status=status,
+                action=envelope.action,
+            )
+            return
+        told = envelope.model_dump(include={"decision_id", "verdict", "on_behalf_of", "queue"}, exclude_none=True)
+        reviewer = f"reviewer:{envelope.reviewer}"
+        rationale = f"{status}: {because}"
+        self.record(request_id, RecordKind.DECISION_JUDGED, rationale, reviewer, None, status=status, **told)
         if status is DecisionStatus.APPLIED:
-            outcome = Outcome.REJECTED if envelope.verdict is ReviewVerdict.REJECT else Outcome.APPROVED
-            self.end(envelope.request_id, outcome)
-            decided = {
-                "state": ReviewState.DECIDED,
-                "decided_by": envelope.reviewer,
-                "decided_verdict": envelope.verdict,
-                "closed_at": NOW,
-            }
-            self.reviews[envelope.request_id] = self.reviews[envelope.request_id].model_copy(update=decided)
+            self._apply(envelope)
+        elif status is DecisionStatus.COUNTED:
+            self._count(envelope)
+
+    def _apply(self, envelope: DecisionEnvelope) -> None:
+        request_id = envelope.request_id
+        if envelope.queue is not None:
+            self.desk.change(request_id, queue=envelope.queue, senior_only=True, approvals=0)
+            return
+        outcome = Outcome.REJECTED if envelope.verdict is ReviewVerdict.REJECT else Outcome.APPROVED
+        self.end(request_id, outcome)
+        self.desk.claimed(request_id, None)
+        self.desk.change(
+            request_id,
+            state=ReviewState.DECIDED,
+            decided_by=envelope.reviewer,
+            decided_verdict=envelope.verdict,
+            closed_at=NOW,
+        )
+
+    def _count(self, envelope: DecisionEnvelope) -> None:
+        request_id = envelope.request_id
+        review = self.reviews[request_id]
+        self.desk.claimed(request_id, None)
+        if envelope.verdict is ReviewVerdict.EDIT:
+            proposal = Proposal.of(envelope.output or "", review.proposal.review_version + 1, 0, edited=True)
+            self.desk.change(request_id, proposal=proposal, approvals=1, why="a reviewer wrote this text")
+            self.put_forward(request_id)
+        else:
+            self.desk.change(request_id, approvals=review.approvals + 1)
 
     def services(self, **limits: Any) -> Services:
         return Services(
@@ -190,12 +276,21 @@ class World:
             parse_policy=parse,
             decision_key=FakeSigner(),
             clock=lambda: NOW,
+            roster=FakeRoster(self.people, lambda: self.waiting()),
+            claims=FakeClaims(self.desk),
+            figures=self.figures,
+            sessions=self.sessions,
+            webhooks=self.webhooks,
+            hasty=timedelta(seconds=5),
             probes=(
                 Probe("database", "start the database", self.check_database),
                 Probe("temporal", "start Temporal", self.check_temporal),
             ),
             limits=Limits(**{"glance_seconds": 0.01, "chat_wait_seconds": 0.1, "cancel_seconds": 1.0, **limits}),
         )
+
+    def waiting(self) -> list[ReviewView]:
+        return [review for review in self.reviews.values() if review.state is ReviewState.PENDING]
 
     async def check_temporal(self) -> None:
         if not self.temporal_up:
@@ -204,186 +299,3 @@ class World:
     async def check_database(self) -> None:
         if not self.database_up:
             raise ConnectionRefusedError("no database")
-
-
-def parse(text: str) -> PolicySnapshot:
-    """A draft: ``good``, or an error in line 3."""
-    if text.strip() != "good":
-        raise PolicyError("policy", 3, "unknown key 'stagse'; did you mean 'stages'?")
-    return snapshot(name="good")
-
-
-class FakePolicies:
-    def snapshot(self, name: str) -> PolicySnapshot | None:
-        return snapshot() if name == "plain" else None
-
-    def names(self) -> tuple[str, ...]:
-        return ("plain",)
-
-
-class FakeSigner:
-    def sign(self, envelope: DecisionEnvelope) -> DecisionEnvelope:
-        return envelope.model_copy(update={"signature": "genuine"})
-
-
-class FakeKeys:
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    async def authenticate(self, secret: str) -> Principal | None:
-        return KEYS.get(secret)
-
-
-class FakeReader:
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    async def request(self, request_id: str, tenant: str) -> RequestView | None:
-        self._world.reads += 1
-        await asyncio.sleep(0)
-        await self._world.check_database()
-        row = self._world.rows.get(request_id)
-        return row if row is not None and row.tenant == tenant else None
-
-    async def records(self, request_id: str, tenant: str) -> list[DecisionRecord]:
-        return self._world.records.get(request_id, [])
-
-    async def attempts(self, request_id: str, tenant: str) -> list[Attempt]:
-        return self._world.attempts.get(request_id, [])
-
-    async def reviews(
-        self, tenant: str, state: ReviewState | None, limit: int, cursor: str | None, queue: str | None = None
-    ) -> ReviewPage:
-        if cursor is not None and not cursor.isdigit():
-            raise CursorError("'cursor' is none that a list gave out; leave it out")
-        found = [
-            review
-            for review in self._world.reviews.values()
-            if review.tenant == tenant and state in (None, review.state) and queue in (None, review.queue)
-        ]
-        start = int(cursor or 0)
-        more = str(start + limit) if len(found) > start + limit else None
-        return ReviewPage(items=tuple(found[start : start + limit]), next_cursor=more)
-
-    async def review(self, request_id: str, tenant: str) -> ReviewView | None:
-        review = self._world.reviews.get(request_id)
-        return review if review is not None and review.tenant == tenant else None
-
-    async def decision(self, request_id: str, decision_id: str) -> SubmittedDecision | None:
-        await asyncio.sleep(0)
-        return self._world.decisions.get((request_id, decision_id))
-
-    async def decisions(self, request_id: str, tenant: str) -> list[SubmittedDecision]:
-        return [found for (request, _), found in self._world.decisions.items() if request == request_id]
-
-
-class FakeOutbox:
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    async def submit(self, envelope: DecisionEnvelope) -> tuple[SubmittedDecision, bool]:
-        await asyncio.sleep(0)
-        key = (envelope.request_id, envelope.decision_id)
-        known = self._world.decisions.get(key)
-        if known is None:
-            self._world.decisions[key] = SubmittedDecision(
-                envelope=envelope, status=DecisionStatus.PENDING, because="", submitted_at=NOW, settled_at=None
-            )
-            return self._world.decisions[key], True
-        if known.envelope.model_dump(exclude={"decided_at"}) != envelope.model_dump(exclude={"decided_at"}):
-            raise DecisionConflictError("used before")
-        return known, False
-
-    async def mark_sent(self, request_id: str, decision_id: str) -> None:
-        self._world.sent.add((request_id, decision_id))
-
-    async def unsent(self, older_than: timedelta, limit: int) -> list[DecisionEnvelope]:
-        return [
-            found.envelope
-            for key, found in self._world.decisions.items()
-            if key not in self._world.sent and found.status is DecisionStatus.PENDING
-        ][:limit]
-
-    async def settle_late(self, envelope: DecisionEnvelope, because: str) -> None:
-        key = (envelope.request_id, envelope.decision_id)
-        if self._world.decisions[key].status is DecisionStatus.PENDING:
-            self._world.settle(envelope, DecisionStatus.LATE, because)
-
-
-class FakeRequests:
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    async def start(self, request: CascadeInput) -> bool:
-        world = self._world
-        await asyncio.sleep(0)
-        await world.check_temporal()
-        earlier = world.inputs.get(request.request_id)
-        if earlier is not None:
-            if earlier.body.sha256() != request.body.sha256():
-                raise IdempotencyConflictError("used before")
-            return False
-        world.inputs[request.request_id] = request
-        world.starts += 1
-        if world.answer is not None:
-            world.admit(request)
-            if world.answer == "held":
-                world.hold(request.request_id)
-            elif world.answer != "running":
-                world.end(request.request_id, Outcome(world.answer))
-        return True
-
-    async def wait(self, request_id: str, seconds: float) -> RequestResult | None:
-        world = self._world
-        await world.check_temporal()
-        try:
-            async with asyncio.timeout(seconds), world.changed:
-                await world.changed.wait_for(lambda: request_id in world.results or request_id in world.broken)
-        except TimeoutError:
-            return None
-        if request_id in world.broken:
-            raise world.broken[request_id]
-        return world.results[request_id]
-
-    async def cancel(self, request_id: str, reason: str) -> bool:
-        world = self._world
-        await world.check_temporal()
-        if request_id in world.results:
-            return False
-        world.cancels.append((request_id, reason))
-        world.end(request_id, Outcome.CANCELLED)
-        world.broken[request_id] = WorkflowEndedError(Status.CANCELLED, "cancelled")
-        await world.notify()
-        return True
-
-    async def signal_decision(self, envelope: DecisionEnvelope) -> bool:
-        world = self._world
-        await world.check_temporal()
-        if world.signals_end:
-            return False
-        world.signals.append(envelope)
-        world.signalled.set()
-        return True
-
-    async def progress(self, request_id: str) -> Progress | None:
-        return Progress(status=Status.RUNNING, doing="asking small", cost_usd=Decimal("0.5"))
-
-    async def events(self, request_id: str) -> AsyncIterator[ProgressEvent]:
-        if request_id not in self._world.inputs:
-            raise RPCError("gone", RPCStatusCode.NOT_FOUND, b"")
-        yield ProgressEvent(id=1, name="request.started", at=NOW, data={})
-        if self._world.answer == "running":
-            async with self._world.changed:
-                await self._world.changed.wait_for(lambda: request_id in self._world.results)
-        yield ProgressEvent(id=7, name="stage.answered", at=NOW, data={"stage": "small", "cost_usd": "0.000123"})
-        yield ProgressEvent(id=19, name="request.ended", at=NOW, data={})
-
-    async def history(self, request_id: str) -> dict[str, Any]:
-        if request_id not in self._world.inputs:
-            raise RPCError("gone", RPCStatusCode.NOT_FOUND, b"")
-        return {"events": [{"eventId": "1"}]}
-
-    async def memo(self, request_id: str) -> StartMemo | None:
-        await self._world.check_temporal()
-        request = self._world.inputs.get(request_id)
-        return None if request is None else StartMemo(tenant=request.tenant, body_sha256=request.body.sha256())

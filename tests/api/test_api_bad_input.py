@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -13,8 +14,11 @@ from hypothesis import strategies as st
 
 from api.app import create_app
 from api.chat import ChatBody
+from api.claims import ReassignBody
 from api.policies import ExplainBody
+from api.queues import DelegationBody
 from api.requests import SubmitBody
+from domain.override import OverrideOrder
 from domain.review import ReviewDecision
 from tests.api.conftest import Caller
 from tests.api.fakes_api import World
@@ -62,6 +66,13 @@ def refused(response: httpx.Response, status: int, param: str | None) -> str:
         ({**OK, "constraints": {"min_quality": 1.5}}, "constraints.min_quality"),
         ({**OK, "constraints": {"risk": "extreme"}}, "constraints.risk"),
         ({**OK, "constraints": {"max_cost": 1}}, "constraints.max_cost"),
+        ({**OK, "constraints": {"max_hold": 60}}, "constraints.max_hold"),
+        ({**OK, "constraints": {"max_hold": "soon"}}, "constraints.max_hold"),
+        ({**OK, "constraints": {"max_hold": "0s"}}, "constraints.max_hold"),
+        ({**OK, "constraints": {"max_hold": "367d"}}, "constraints.max_hold"),
+        ({**OK, "webhook": "https://example.com"}, "webhook"),
+        ({**OK, "webhook": "nowhere"}, "webhook"),
+        ({**OK, "webhook": 7}, "webhook"),
         ({**OK, "metadata": {"a": 1}}, "metadata.a"),
         ({**OK, "wait_seconds": -1}, "wait_seconds"),
         ({**OK, "wait_seconds": 61}, "wait_seconds"),
@@ -124,6 +135,13 @@ async def test_the_unknown_policy_is_answered_with_the_known_ones(caller: Caller
     assert "plain" in message
 
 
+async def test_a_webhook_that_there_is_and_a_hold_of_ones_own_are_taken(caller: Caller) -> None:
+    body = {**OK, "webhook": "crm", "constraints": {"max_hold": "2h"}}
+    assert (await send(caller, json.dumps(body).encode())).status_code == 202
+    (taken,) = caller.world.inputs.values()
+    assert (taken.body.webhook, taken.body.constraints.max_hold) == ("crm", timedelta(hours=2))
+
+
 @pytest.mark.parametrize("path", ["/v1/requests", "/v1/chat/completions", "/v1/policies/validate"])
 async def test_ten_megabytes_are_refused_declared_or_in_chunks(caller: Caller, path: str) -> None:
     async def endless() -> AsyncIterator[bytes]:
@@ -157,6 +175,7 @@ async def test_only_json_is_read(caller: Caller, kind: str) -> None:
         ("/v1/requests/req_x?wait=", "wait"),
         ("/v1/requests/req_x?progress=maybe", "progress"),
         ("/v1/requests/req_x/events?wait=1", "wait"),
+        ("/v1/requests/req_x/timeline?wait=1", "wait"),
         ("/v1/models?x=1", "x"),
     ],
 )
@@ -164,11 +183,89 @@ async def test_query_parameters_are_checked(caller: Caller, path: str, param: st
     refused(await caller.get(path), 400, param)
 
 
+@pytest.mark.parametrize(
+    ("path", "param"),
+    [
+        ("/v1/requests/req_x/history?run=0", "run"),
+        ("/v1/requests/req_x/history?run=1.5", "run"),
+        ("/v1/requests/req_x/history?run=-1", "run"),
+        ("/v1/requests/req_x/history?run=", "run"),
+        ("/v1/requests/req_x/history?runs=1", "runs"),
+        ("/v1/requests/req_x/record?run=1", "run"),
+        ("/v1/reviews?risk=extreme", "risk"),
+        ("/v1/reviews?policy=No%20Policy", "policy"),
+        ("/v1/reviews?q=", "q"),
+        ("/v1/reviews?q=%00", "q"),
+        ("/v1/reviews?q=" + "x" * 201, "q"),
+        ("/v1/reviews?claimed_by=", "claimed_by"),
+        ("/v1/reviews?claimed_by=a%0Ab", "claimed_by"),
+        ("/v1/reviews?claimed_by=me&claimed_by=none", "claimed_by"),
+        ("/v1/reviews?text=x", "text"),
+        ("/v1/reviews/req_x?x=1", "x"),
+        ("/v1/reviews/figures?days=0", "days"),
+        ("/v1/reviews/figures?days=367", "days"),
+        ("/v1/reviews/figures?days=1.5", "days"),
+        ("/v1/reviews/figures?since=1", "since"),
+        ("/v1/queues?x=1", "x"),
+        ("/v1/delegations?who=rita", "who"),
+        ("/v1/delegations?person=", "person"),
+    ],
+)
+async def test_query_parameters_of_people_are_checked(caller: Caller, path: str, param: str) -> None:
+    refused(await caller.get(path, key="sk-auditor"), 400, param)
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "param"),
+    [
+        ("/v1/reviews/req_x/decisions?wait_seconds=31", "sk-reviewer", "wait_seconds"),
+        ("/v1/reviews/req_x/decisions?wait=1", "sk-reviewer", "wait"),
+        ("/v1/reviews/req_x/claim?x=1", "sk-reviewer", "x"),
+        ("/v1/reviews/req_x/reassign?x=1", "sk-senior", "x"),
+        ("/v1/requests/req_x/overrides?wait_seconds=-1", "sk-operator", "wait_seconds"),
+        ("/v1/delegations?x=1", "sk-reviewer", "x"),
+    ],
+)
+async def test_query_parameters_of_orders_are_checked(caller: Caller, path: str, key: str, param: str) -> None:
+    refused(await caller.post(path, {}, key=key), 400, param)
+    if path.endswith("claim?x=1"):
+        refused(await caller.delete(path, key), 400, param)
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "body", "param"),
+    [
+        ("claim", "sk-reviewer", {"name": "otto"}, "name"),
+        ("claim", "sk-reviewer", [], "body"),
+        ("reassign", "sk-senior", {"reason": "r"}, "to"),
+        ("reassign", "sk-senior", {"to": "otto"}, "reason"),
+        ("reassign", "sk-senior", {"to": "", "reason": "r"}, "to"),
+        ("reassign", "sk-senior", {"to": " otto", "reason": "r"}, "to"),
+        ("reassign", "sk-senior", {"to": "a/b", "reason": "r"}, "to"),
+        ("reassign", "sk-senior", {"to": "x" * 201, "reason": "r"}, "to"),
+        ("reassign", "sk-senior", {"to": "otto", "reason": " "}, "reason"),
+        ("reassign", "sk-senior", {"to": "otto", "reason": "a\x00"}, "reason"),
+        ("reassign", "sk-senior", {"to": "otto", "reason": "x" * 4001}, "reason"),
+        ("reassign", "sk-senior", {"to": "otto", "reason": "r", "lease": "1h"}, "lease"),
+    ],
+)
+async def test_a_wrong_claim_names_its_field(caller: Caller, path: str, key: str, body: Any, param: str) -> None:
+    identifier = await caller.held()
+    refused(await caller.post(f"/v1/reviews/{identifier}/{path}", body, key=key), 400, param)
+    assert caller.world.reviews[identifier].claimed_by is None
+
+
 @pytest.mark.parametrize("identifier", ["%00", "a%20b", "x" * 200, "%F0%9F%98%80", "..%2f..", "%ff", "req_none"])
 async def test_an_impossible_id_is_404(caller: Caller, identifier: str) -> None:
-    for path in ("/v1/requests/{}", "/v1/requests/{}/record", "/v1/reviews/{}"):
-        key = "sk-auditor"
-        assert (await caller.get(path.format(identifier), key=key)).status_code == 404
+    for path in ("", "/record", "/history", "/timeline", "/events"):
+        assert (await caller.get(f"/v1/requests/{identifier}{path}", key="sk-auditor")).status_code == 404
+    review = f"/v1/reviews/{identifier}"
+    assert (await caller.get(review, key="sk-auditor")).status_code == 404
+    assert (await caller.delete(f"{review}/claim", "sk-reviewer")).status_code == 404
+    assert (await caller.post(f"{review}/claim", {}, key="sk-reviewer")).status_code == 404
+    assert (await caller.post(f"{review}/reassign", {"to": "a", "reason": "b"}, key="sk-senior")).status_code == 404
+    order = {"decision_id": "o", "action": "force_review", "reason": "r"}
+    assert (await caller.post(f"/v1/requests/{identifier}/overrides", order, key="sk-operator")).status_code == 404
 
 
 async def test_unknown_addresses_and_methods_use_the_envelope(caller: Caller) -> None:
@@ -198,7 +295,8 @@ JSON: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-FIELDS = {*SubmitBody.model_fields, *ChatBody.model_fields, *ReviewDecision.model_fields, *ExplainBody.model_fields}
+MODELS = (SubmitBody, ChatBody, ReviewDecision, ExplainBody, OverrideOrder, ReassignBody, DelegationBody)
+FIELDS = {field for model in MODELS for field in model.model_fields}
 BODIES = st.dictionaries(
     st.sampled_from(sorted(FIELDS)) | st.text(max_size=5), JSON | st.sampled_from(["plain", "good"])
 )
@@ -207,12 +305,16 @@ PATHS = {
     "/v1/chat/completions": "sk-service",
     "/v1/requests/req_x/cancel": "sk-service",
     "/v1/reviews/req_x/decisions": "sk-reviewer",
+    "/v1/reviews/req_x/claim": "sk-reviewer",
+    "/v1/reviews/req_x/reassign": "sk-senior",
+    "/v1/requests/req_x/overrides": "sk-operator",
+    "/v1/delegations": "sk-reviewer",
     "/v1/policies/validate": "sk-admin",
     "/v1/policies/explain": "sk-admin",
 }
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(path=st.sampled_from(sorted(PATHS)), body=BODIES | JSON, junk=st.binary(max_size=40), whole=st.booleans())
 async def test_whatever_is_sent_is_answered_in_the_envelope(path: str, body: Any, junk: bytes, whole: bool) -> None:
     raw = json.dumps(body).encode() if whole else json.dumps(body).encode()[: len(junk)] + junk

@@ -95,12 +95,13 @@ async def test_a_failed_request_is_an_error_that_is_not_retried(world: World) ->
 
 
 async def test_extensions_travel_in_extra_body(client: openai.AsyncOpenAI, world: World) -> None:
-    options = {"context": {"tier": 3}, "constraints": {"risk": "high"}, "wait_seconds": 1}
+    options = {"context": {"tier": 3}, "constraints": {"risk": "high"}, "wait_seconds": 1, "webhook": "crm"}
     await client.chat.completions.create(model="plain", messages=HELLO, extra_body={"sluice": options})
 
     body = next(iter(world.inputs.values())).body
     assert body.context == {"tier": 3}
     assert body.constraints.risk == "high"
+    assert body.webhook == "crm"
 
 
 async def test_a_conversation_goes_on_with_the_answer_sent_back(client: openai.AsyncOpenAI, world: World) -> None:
@@ -147,6 +148,8 @@ async def test_parameters_that_ask_for_nothing_are_taken(client: openai.AsyncOpe
         ({"sluice": {"constraints": {"max_cost": 1}}}, "sluice.constraints.max_cost", "unknown_field"),
         ({"sluice": {"constraints": {"max_cost_usd": -1}}}, "sluice.constraints.max_cost_usd", "invalid_value"),
         ({"sluice": {"context": {"a": [1]}}}, "sluice.context.a", "invalid_value"),
+        ({"sluice": {"webhook": "nowhere"}}, "sluice.webhook", "invalid_value"),
+        ({"sluice": {"webhook": "No Channel"}}, "sluice.webhook", "invalid_value"),
         ({"messages": []}, "messages", "invalid_value"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role", "invalid_value"),
         ({"messages": [{"role": "user", "content": None}]}, "messages.0.content", "invalid_value"),

@@ -37,6 +37,7 @@ async def test_an_ended_request_is_answered_at_once_with_everything(caller: Call
             "events": f"/v1/requests/{request_id('acme', 'k1')}/events",
             "record": f"/v1/requests/{request_id('acme', 'k1')}/record",
             "history": f"/v1/requests/{request_id('acme', 'k1')}/history",
+            "timeline": f"/v1/requests/{request_id('acme', 'k1')}/timeline",
             "cancel": f"/v1/requests/{request_id('acme', 'k1')}/cancel",
             "review": None,
         },
@@ -223,6 +224,21 @@ async def test_the_record_joins_everything(caller: Caller) -> None:
     assert record["attempts"][0]["cost_usd"] == 0.000123
     assert record["review"]["proposal"]["text"] == "Buy it all."
     assert record["decisions"] == []
+
+
+async def test_a_history_of_several_runs_is_read_run_by_run(caller: Caller) -> None:
+    identifier = (await caller.start()).json()["id"]
+    caller.world.runs = 3
+    path = f"/v1/requests/{identifier}/history"
+    for query, run in (("", 3), ("?run=1", 1), ("?run=3", 3)):
+        answer = await caller.get(path + query, key="sk-auditor")
+        assert (answer.json()["run"], answer.headers["x-sluice-history-runs"]) == (run, "3")
+    gone = await caller.get(f"{path}?run=4", key="sk-auditor")
+    assert (gone.status_code, gone.json()["error"]["code"], gone.json()["error"]["param"]) == (
+        404,
+        "no_such_run",
+        "run",
+    )
 
 
 async def test_the_history_is_for_auditors(caller: Caller) -> None:

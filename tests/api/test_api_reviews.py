@@ -52,10 +52,51 @@ async def test_the_queue_is_read_page_by_page(caller: Caller) -> None:
     assert len(first["items"]) == 2
     assert len(second["items"]) == 1
     assert second["next_cursor"] is None
-    assert first["items"][0]["proposal"]["text"] == "Buy it all."
-    assert "messages" not in first["items"][0]
+    item = first["items"][0]
+    assert item["preview"] == "Buy it all."
+    assert item["proposal"] == {"review_version": 1, "result_sha256": SHOWN, "stage_index": 0, "edited": False}
+    assert not {"messages", "text", "offer", "records"} & set(item)
     assert (await caller.get("/v1/reviews", key="sk-other")).json()["items"] == []
     assert (await caller.get("/v1/reviews?queue=another", key="sk-operator")).json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", True),
+        ("state=pending&queue=default&policy=plain&risk=high&claimed_by=rita&q=CUSTOMER", True),
+        ("claimed_by=me", True),
+        ("claimed_by=none", False),
+        ("claimed_by=otto", False),
+        ("state=expired", False),
+        ("policy=another", False),
+        ("risk=low", False),
+        ("q=customer-7", True),
+        ("q=customer-8", False),
+    ],
+)
+async def test_the_queue_is_filtered(caller: Caller, query: str, found: bool) -> None:
+    caller.world.answer = "held"
+    identifier = (await caller.start(subject="customer-7")).json()["id"]
+    caller.world.desk.claimed(identifier, "rita")
+    items = (await caller.get(f"/v1/reviews?{query}", key="sk-reviewer")).json()["items"]
+
+    assert [item["id"] for item in items] == ([identifier] if found else [])
+    whole = (await caller.get(f"/v1/reviews?q={identifier[4:20].upper()}", key="sk-senior")).json()["items"]
+    assert [item["claimed_by"] for item in whole] == ["rita"]
+
+
+async def test_the_figures_are_of_so_many_days(caller: Caller) -> None:
+    answer = (await caller.get("/v1/reviews/figures?days=7", key="sk-senior")).json()
+
+    ((tenant, since, now, hasty),) = caller.world.figures.asked
+    assert (tenant, now - since, hasty) == ("acme", timedelta(days=7), timedelta(seconds=5))
+    assert (answer["days"], answer["since"], answer["hasty_below_seconds"]) == (7, "2026-11-16T18:00:00Z", 5.0)
+    assert answer["time_to_decision"] == {"median_seconds": 60.0, "p90_seconds": 600.0, "n": 7}
+    assert answer["per_policy"][0]["changed_rate"] == 0.43
+    assert answer["pending_by_age"][0] == {"label": "under 1 h", "at_least": "PT0S", "count": 2, "overdue": 0}
+    await caller.get("/v1/reviews/figures", key="sk-auditor")
+    assert caller.world.figures.asked[1][2] - caller.world.figures.asked[1][1] == timedelta(days=30)
 
 
 @pytest.mark.parametrize(
@@ -86,10 +127,11 @@ async def test_a_review_shows_what_a_reviewer_needs(caller: Caller) -> None:
         "text": "Buy it all.",
         "result_sha256": SHOWN,
         "stage_index": 0,
+        "edited": False,
     }
-    assert review["checks"] == [
-        {"stage": "small", "name": "confidence", "verdict": "fail", "rationale": "fail: not sure"}
-    ]
+    (check,) = review["checks"]
+    assert (check["stage"], check["name"], check["verdict"]) == ("small", "confidence", "fail")
+    assert check["rationale"] == "fail: not sure"
     assert review["expires_at"] == "2026-11-24T18:00:00Z"
     assert review["state"] == "pending"
     assert (await caller.get(f"/v1/reviews/{identifier}", key="sk-other")).status_code == 404
@@ -108,12 +150,15 @@ async def test_an_applied_decision_is_200_and_signed(caller: Caller) -> None:
             "id": identifier,
             "state": "decided",
             "review_version": 1,
+            "approvals_needed": 1,
+            "approvals": 0,
             "decided_by": "rita",
             "decided_verdict": "approve",
         },
         "request": {"id": identifier, "status": "completed", "outcome": "approved"},
     }
     sent = caller.world.signals[0]
+    assert isinstance(sent, DecisionEnvelope)
     assert (sent.reviewer, sent.tenant, sent.request_id, sent.signature) == ("rita", "acme", identifier, "genuine")
     assert caller.world.sent == set(), "what is judged needs no mark that it was sent"
 
@@ -223,8 +268,13 @@ async def test_the_requester_may_never_decide(caller: Caller) -> None:
     response = await decide(caller, identifier, key="sk-both")
 
     assert response.status_code == 403
-    assert response.json()["error"]["code"] == "separation_of_duties"
-    assert not caller.world.decisions
+    answer = response.json()
+    assert answer["error"]["code"] == "separation_of_duties"
+    assert answer["status"] == "unauthorised"
+    assert answer["request"]["status"] == "held"
+    assert caller.world.signals == []
+    stored = caller.world.decisions[identifier, "d1"]
+    assert (stored.status, stored.envelope.signature) == (DecisionStatus.UNAUTHORISED, "")
 
 
 async def test_unknown_and_foreign_reviews_are_404(caller: Caller) -> None:
@@ -243,6 +293,17 @@ async def test_unknown_and_foreign_reviews_are_404(caller: Caller) -> None:
         ({"verdict": "reject", "reason": ""}, "body"),
         ({"verdict": "edit"}, "body"),
         ({"output": "x"}, "body"),
+        ({"overrule": ["terms"]}, "body"),
+        ({"verdict": "edit", "output": "x", "overrule": ["No Check"]}, "overrule.0"),
+        ({"verdict": "edit", "output": "x", "overrule": ["a"] * 33}, "overrule"),
+        ({"queue": "seniors"}, "body"),
+        ({"verdict": "escalate", "queue": "No Queue"}, "queue"),
+        ({"instruction": "shorter"}, "body"),
+        ({"verdict": "revise"}, "body"),
+        ({"verdict": "revise", "instruction": "x" * 4001}, "instruction"),
+        ({"on_behalf_of": "a\x00"}, "on_behalf_of"),
+        ({"on_behalf_of": "x" * 1001}, "on_behalf_of"),
+        ({"kind": "override"}, "kind"),
         ({"result_sha256": "abc"}, "result_sha256"),
         ({"review_version": 0}, "review_version"),
         ({"reviewer": "somebody else"}, "reviewer"),

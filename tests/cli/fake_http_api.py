@@ -94,47 +94,122 @@ def request_answer(status: str = "completed", **changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def review_answer(**changes: Any) -> dict[str, Any]:
-    """A review as the API shows it."""
+FOUND = {"kind": "citation", "detail": "article 9 does not exist", "start": 8, "end": 12}
+CITATIONS = {
+    "stage": "large",
+    "name": "citations",
+    "check": "external",
+    "verdict": "fail",
+    "rationale": "fail: article 9 does not exist",
+    "findings": [FOUND, {"kind": "source", "detail": "see article 8", "start": None, "end": None}],
+}
+OFFER = {
+    "verdicts": ["approve", "edit", "reject", "escalate", "revise"],
+    "overrule": ["citations"],
+    "senior_queues": ["legal"],
+    "revisions_left": 2,
+    "approvals_needed": 1,
+    "approval_needs_reason": False,
+    "next_stage": "largest",
+    "safe_output": "A person will answer you.",
+    "moments": [
+        {"at": "2020-01-01T00:00:00Z", "rung": {"do": "notify", "queue": None}},
+        {"at": "2998-01-01T00:00:00Z", "rung": {"do": "escalate", "queue": "legal"}},
+    ],
+}
+
+
+def queue_item(**changes: Any) -> dict[str, Any]:
+    """A review as a list of the API shows it."""
     return {
         "id": ID,
         "state": "pending",
         "queue": "compliance",
+        "senior_only": False,
         "policy": {"name": "compliance-check", "version": "0123456789abcdef"},
         "requester": "shop",
         "subject": "customer-7",
         "risk": "high",
         "why": "risk is high, and from high on a person must approve",
         "rule": "risk.hold_at",
-        "proposal": {"text": "You may sell it.", "result_sha256": SHA, "review_version": 1, "stage_index": 1},
+        "proposal": {"result_sha256": SHA, "review_version": 1, "stage_index": 1, "edited": False},
+        "preview": "You may sell it.",
         "may_escalate": True,
         "opened_at": "2026-11-23T18:00:00Z",
         "expires_at": "2999-01-01T00:00:00Z",
         "reminders": 0,
+        "approvals_needed": 1,
+        "approvals": 0,
+        "claimed_by": None,
+        "claimed_until": None,
         "decided_by": None,
         "decided_verdict": None,
         "closed_at": None,
         "links": {},
-        "messages": [{"role": "user", "content": "May we sell this product?"}],
-        "checks": [
-            {"stage": None, "name": "input-pii", "verdict": "pass", "rationale": "nothing found"},
-            {"stage": "large", "name": "citations", "verdict": "fail", "rationale": "article 9 does not exist"},
-        ],
-        "records": [],
     } | changes
 
 
-def decision_answer(status: str = "applied") -> dict[str, Any]:
+def review_answer(**changes: Any) -> dict[str, Any]:
+    """A review as the API shows it."""
+    small = {
+        "number": 1,
+        "stage": "small",
+        "model": "sim-small",
+        "model_version_served": "simulated-small-2026-11",
+        "text": "Perhaps.",
+        "failure": None,
+        "defect": None,
+        "confidence": 0.31,
+        "cost_usd": 0.00012,
+        "latency_ms": 120.0,
+        "attempts": 1,
+        "checks": [{"stage": "small", "name": "confidence", "verdict": "fail"}],
+        "proposed": False,
+    }
+    large = {**small, "number": 2, "stage": "large", "text": "You may sell it.", "attempts": 2, "proposed": True}
+    return {
+        **queue_item(),
+        "proposal": {
+            "text": "You may sell it.",
+            "result_sha256": SHA,
+            "review_version": 1,
+            "stage_index": 1,
+            "edited": False,
+        },
+        "messages": [{"role": "user", "content": "May we sell this product?"}],
+        "offer": OFFER,
+        "may_decide": {"allowed": True, "because": None, "reviewer": True, "on_behalf_of": None, "delegators": []},
+        "checks": [
+            {"stage": None, "name": "input-pii", "verdict": "pass", "rationale": "nothing found", "findings": []},
+            CITATIONS,
+        ],
+        "proposal_checks": [CITATIONS],
+        "attempts": [small, {**large, "checks": [CITATIONS]}],
+        "versions": [],
+        "edits": [],
+        "viewers": [],
+        "records": [],
+        "blind": False,
+    } | changes
+
+
+def decision_answer(status: str = "applied", **changes: Any) -> dict[str, Any]:
     """What the API answers to a decision; an error is in it where the decision had no effect."""
     applied = status == "applied"
     answer = {
         "decision_id": "d",
         "status": status,
         "because": "it was looked at",
-        "review": {"id": ID, "state": "decided" if applied else "pending", "review_version": 1},
+        "review": {
+            "id": ID,
+            "state": "decided" if applied else "pending",
+            "review_version": 1,
+            "approvals_needed": 2 if status == "counted" else 1,
+            "approvals": 1 if status == "counted" else 0,
+        },
         "request": {"id": ID, "status": "completed" if applied else "held", "outcome": "approved" if applied else None},
-    }
-    if status in ("applied", "pending"):
+    } | changes
+    if status in ("applied", "counted", "pending"):
         return answer
     return answer | {"error": {"message": "not applied", "type": "conflict_error", "param": None, "code": status}}
 
@@ -162,6 +237,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = _serve  # noqa: N815
     do_POST = _serve  # noqa: N815
+    do_PUT = _serve  # noqa: N815
+    do_DELETE = _serve  # noqa: N815
 
     def log_message(self, format: str, *args: Any) -> None:
         """Tests read what is printed; the server adds nothing."""

@@ -21,6 +21,7 @@ def test_submit_sends_the_whole_request_and_prints_the_answer(run: Run, api: Fak
         *("--context", "seats=40", "-c", "plan=gold", "-c", 'code="7"', "-c", "vip=true", "-c", "x=NaN"),
         *("--risk", "high", "--max-cost", "1e-2", "--max-latency-ms", "5000", "--subject", "customer-7"),
         *("--metadata", "ticket=12", "--idempotency-key", "k1", "--wait", "0"),
+        *("--max-hold", "2h", "--webhook", "crm"),
     )
     assert result.exit_code == 0, result.output
     call = api.calls[0]
@@ -28,7 +29,8 @@ def test_submit_sends_the_whole_request_and_prints_the_answer(run: Run, api: Fak
         "policy": "support-triage",
         "input": "My invoice is wrong.",
         "context": {"seats": 40, "plan": "gold", "code": "7", "vip": True, "x": "NaN"},
-        "constraints": {"risk": "high", "max_cost_usd": "0.01", "max_latency_ms": 5000},
+        "constraints": {"risk": "high", "max_cost_usd": "0.01", "max_latency_ms": 5000, "max_hold": "2h"},
+        "webhook": "crm",
         "subject": "customer-7",
         "metadata": {"ticket": "12"},
         "wait_seconds": 0,
@@ -63,7 +65,7 @@ def test_submit_does_not_wait_for_a_person(run: Run, api: FakeApi) -> None:
     api.on("POST", "/v1/requests", Reply(request_answer("held"), 202))
     result = run("submit", "-p", "p", "hello", "--wait", "600")
     assert result.exit_code == 6
-    assert f"sluice review {ID}" in result.stdout
+    assert f"sluice show {ID}" in result.stdout
     assert "a person has to decide" in result.stderr
     assert api.sent("GET") == []
 
@@ -139,6 +141,32 @@ def test_an_answer_that_is_no_sluice_answer_is_named_as_such(run: Run, api: Fake
         ("reject", ID),
         ("edit", ID, "--reason", "r", "--output", "a", "--output-file", "b"),
         ("approve", ID, "--sha256", "abc"),
+        ("revise", ID, "--reason", "r"),
+        ("override", ID, "force-model", "--reason", "r"),
+        ("override", ID, "force-review", "--stage", "large", "--reason", "r"),
+        ("override", ID, "force-everything", "--reason", "r"),
+        ("override", "..", "force-review", "--reason", "r"),
+        ("reassign", ID, "otto"),
+        ("claim", "../x"),
+        ("reviews", "--mine", "--unclaimed"),
+        ("reviews", "--risk", "enormous"),
+        ("watch", "--every", "0"),
+        ("figures", "--days", "0"),
+        ("queues", "default"),
+        ("queues", "--add", "rita"),
+        ("queues", "default", "--add", "rita", "--remove", "otto"),
+        ("queues", "..", "--add", "rita"),
+        ("queues", "default", "--add", "a/b"),
+        ("delegate", "otto"),
+        ("delegate", "otto", "--for", "7d", "--until", "2026-12-24T08:00Z"),
+        ("delegate", "otto", "--for", "a while"),
+        ("delegate", "otto", "--for", "400d"),
+        ("delegate", "otto", "--until", "tomorrow"),
+        ("delegate", "otto", "--for", "1d", "--from", "today"),
+        ("delegate", "otto", "--for", "1d", "--revoke", "d1"),
+        ("delegate", "--for", "7d"),
+        ("delegate", "--revoke", "../d1"),
+        ("review", ID),
         ("show", ID, "--url", "ftp://127.0.0.1"),
         ("show", ID, "--api-key", "schlüssel"),
         ("unknown",),
@@ -176,11 +204,14 @@ def test_record_shows_entries_attempts_and_decisions(run: Run, api: FakeApi) -> 
         "error": None,
     }
     decision = {"decision_id": "d1", "verdict": "reject", "reviewer": "rita", "status": "late", "because": "too late"}
-    answer = {"request": request_answer(), "records": [entry], "attempts": [attempt], "decisions": [decision]}
+    order = {"decision_id": "o1", "action": "force_review", "reviewer": "olaf", "status": "applied", "because": "go"}
+    answer = {"request": request_answer(), "records": [entry], "attempts": [attempt], "decisions": [decision, order]}
     api.on("GET", f"/v1/requests/{ID}/record", Reply(answer))
     shown = run("record", ID).stdout
     for word in ("admitted", "came", "2026-11-23 18:00:00Z", "unconfirmed", "0.1 USD", "rita", "late", "too late"):
         assert word in shown
+    assert "force_review" in shown
+    assert "olaf" in shown
     assert json.loads(run("record", ID, "--json").stdout) == answer
 
 

@@ -20,7 +20,16 @@ from cli.credentials import DEFAULT_URL, connection, find_file
 from cli.exits import CommandError, ExitCode
 from cli.main import build
 from cli.terminal import safe, safe_json, safe_line
-from tests.cli.fake_http_api import ID, SHA, Reply, request_answer, review_answer, served, streamed
+from tests.cli.fake_http_api import (
+    ID,
+    Reply,
+    decision_answer,
+    queue_item,
+    request_answer,
+    review_answer,
+    served,
+    streamed,
+)
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07[red]ok[/red]\r\x9b31m\u202egnp.exe\u2066\x00\x7f:smile:[link=http://x]y[/link]"
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,35 +43,55 @@ def _assert_harmless(shown: str) -> None:
     assert ":smile:" in shown
 
 
+def _hostile(value: Any) -> Any:
+    """The same answer with hostile text in every place of a text that is not read by the command itself."""
+    if isinstance(value, dict):
+        kept = {"state", "start", "end", "number", "result_sha256", "review_version", "allowed", "status", "do"}
+        return {name: inner if name in kept else _hostile(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_hostile(inner) for inner in value]
+    return HOSTILE if isinstance(value, str) or value is None else value
+
+
 def test_hostile_text_of_models_and_requesters_is_shown_and_not_obeyed(tmp_path: Path) -> None:
-    proposal = {"text": HOSTILE, "result_sha256": SHA, "review_version": 1}
-    texts = dict.fromkeys(("why", "rule", "requester", "subject", "queue", "risk"), HOSTILE)
-    check = {"stage": HOSTILE, "name": HOSTILE, "verdict": HOSTILE, "rationale": HOSTILE}
-    message = {"role": HOSTILE, "content": HOSTILE}
-    review = review_answer(**texts, proposal=proposal, messages=[message], checks=[check])
+    edit = {"review_version": 1, "edited_by": "otto", "lines": ["@@ -1 +1 @@", "-a", "+b"]}
+    review = _hostile(review_answer(edits=[edit], viewers=["otto"], claimed_by="otto"))
     record = {
         "request": request_answer(reason=HOSTILE),
         "records": [{"sequence": 1, "at": HOSTILE, "kind": HOSTILE, "actor": HOSTILE, "rationale": HOSTILE}],
         "attempts": [{"stage": HOSTILE, "error": HOSTILE, "cost_usd": HOSTILE}],
         "decisions": [{"decision_id": "d", "reviewer": HOSTILE, "because": HOSTILE, "reason": HOSTILE}],
     }
+    queue = {"name": HOSTILE, "pending": 1, "members": [{"name": HOSTILE}]}
+    delegation = dict.fromkeys(("id", "delegator", "delegate", "queue", "starts_at", "ends_at", "revoked_at"), HOSTILE)
+    figures = _hostile({"since": "s", "per_policy": [{"policy": "p"}], "hasty": [{"request_id": "r", "reviewer": "r"}]})
     with served() as api:
         api.on("GET", f"/v1/reviews/{ID}", Reply(review)).on("GET", f"/v1/requests/{ID}/record", Reply(record))
-        api.on("GET", "/v1/reviews", Reply({"items": [review], "next_cursor": HOSTILE}))
+        api.on("GET", "/v1/reviews", Reply({"items": [_hostile(queue_item())], "next_cursor": HOSTILE}))
+        api.on("GET", "/v1/reviews/figures", Reply(figures))
         api.on("GET", f"/v1/requests/{ID}", Reply(request_answer(output=HOSTILE, reason=HOSTILE)))
         api.on("GET", "/v1/policies", Reply({"items": [{"name": HOSTILE, "description": HOSTILE}]}))
+        api.on("GET", "/v1/queues", Reply({"items": [queue]}))
+        api.on("GET", "/v1/delegations", Reply({"items": [delegation]}))
+        claim = Reply({"claimed_by": HOSTILE, "claimed_until": HOSTILE})
+        api.on("POST", f"/v1/reviews/{ID}/claim", claim).on("POST", f"/v1/reviews/{ID}/decisions", _decided())
         events = streamed((HOSTILE.replace("\r", "").replace("\n", ""), {"at": HOSTILE, "data": {HOSTILE: HOSTILE}}))
         api.on("GET", f"/v1/requests/{ID}/events", Reply(events, content_type="text/event-stream"))
         error = {"error": {"message": HOSTILE, "type": "t", "param": HOSTILE, "code": None}}
         api.on("POST", f"/v1/requests/{ID}/cancel", Reply(error, 400))
         commands = (
-            *(("review", ID), ("reviews",), ("record", ID), ("show", ID), ("policies",), ("events", ID)),
-            ("cancel", ID, "--reason", "r"),
+            *(("show", ID), ("reviews",), ("record", ID), ("policies",), ("events", ID), ("queues",), ("delegate",)),
+            *(("figures",), ("claim", ID), ("reject", ID, "--reason", "r"), ("show", ID, "--as", "request")),
+            *(("cancel", ID, "--reason", "r"),),
         )
         for command in commands:
             env = {"SLUICE_URL": api.url, "SLUICE_API_KEY": "k", "COLUMNS": "3000"}
             result = CliRunner().invoke(build(), command, env=env)
             _assert_harmless(result.stdout + result.stderr)
+
+
+def _decided() -> Reply:
+    return Reply(decision_answer("late", because=HOSTILE), 409)
 
 
 def test_hostile_json_keeps_its_meaning_without_raw_control_characters() -> None:
@@ -157,8 +186,8 @@ def test_the_real_command_finds_its_credentials_and_ends_with_the_right_code(tmp
         api.on("GET", f"/v1/requests/{ID}", Reply(request_answer("held", reason=HOSTILE)))
         done = _process("show", ID, "--json", folder=tmp_path)
         assert (done.returncode, json.loads(done.stdout)["status"]) == (0, "held")
-        assert "chmod 600" in done.stderr
-        assert api.calls[0].headers["authorization"] == "Bearer s"
+        assert done.stderr.count("chmod 600") == 1
+        assert [call.headers["authorization"] for call in api.calls] == ["Bearer r", "Bearer s"]
         plain = _process("show", ID, folder=tmp_path, PYTHONIOENCODING="ascii:strict")
         assert (plain.returncode, "\x1b" in plain.stdout) == (0, False)
         assert _process("show", "req_other", folder=tmp_path).returncode == 3

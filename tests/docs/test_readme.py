@@ -6,20 +6,39 @@ import ast
 import importlib
 import importlib.util
 import re
+import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import cache
+from http.server import HTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 import typer
+from standardwebhooks import Webhook
 
-from adapters.policy_files import load_catalog, load_policies
+from adapters.policy_files import json_schema, load_catalog, load_policies, parse_policy
 from adapters.settings import Settings, environment_names
-from api import chat, health, policies, requests, reviews
+from adapters.webhook_notifier import webhook_body
+from api import chat, health, overrides, policies, queues, requests, reviews, timeline
+from api.console import (
+    figures_routes,
+    people_routes,
+    queue_routes,
+    request_routes,
+    review_page,
+    review_routes,
+    sign_in,
+)
 from cli.main import build
 from domain.cascade import Verb
+from domain.catalog import EmailChannel, SlackChannel, WebhookChannel
+from domain.hold import Hold, ReviewVerdict, RungAction
 from domain.identity import Role
 from domain.ledger import RecordKind
+from domain.notice import Notice, NoticeEvent
+from domain.override import OverrideAction
 from domain.request import Outcome, Status
 from domain.review import DecisionStatus
 from standalone.commands import app as standalone_app
@@ -77,7 +96,7 @@ def sources() -> str:
 
 @cache
 def targets() -> frozenset[str]:
-    return frozenset(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    return frozenset(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
 
 @cache
@@ -95,10 +114,12 @@ def commands() -> frozenset[str]:
 
 @cache
 def addresses() -> frozenset[str]:
-    """The templates of all routes of the API, every name in braces written as ``{}``."""
-    routers = (requests.router, reviews.router, chat.router, policies.router, health.router)
-    paths = [route.path for router in routers for route in router.routes]  # type: ignore[attr-defined]
-    return frozenset(re.sub(r"\{\w+\}", "{}", path) for path in [*paths, "/docs", "/openapi.json"])
+    """The templates of all routes of the API and the console, every name in braces written as ``{}``."""
+    api = (requests, overrides, timeline, reviews, queues, chat, policies, health)
+    console = (sign_in, queue_routes, review_routes, request_routes, figures_routes, people_routes)
+    paths = [route.path for part in (*api, *console) for route in part.router.routes]
+    known = [*paths, "/docs", "/openapi.json", "/console"]
+    return frozenset(re.sub(r"\{\w+\}", "{}", path) for path in known)
 
 
 def slug(heading: str) -> str:
@@ -129,7 +150,7 @@ def test_no_relative_link_is_dead(name: str) -> None:
 
 @every_document
 def test_every_make_target_exists(name: str) -> None:
-    named = set(re.findall(r"^(?:.*\s)?make ([a-z]+)", code(name), re.MULTILINE))
+    named = set(re.findall(r"^(?:.*\s)?make ([a-z-]+)", code(name), re.MULTILINE))
     assert named <= targets()
 
 
@@ -205,10 +226,12 @@ def test_the_flags_of_the_embedded_stack_exist() -> None:
 
 @every_document
 def test_every_address_of_the_api_exists(name: str) -> None:
-    written = re.findall(r"(?<![\w./])(?:\$API|http://127\.0\.0\.1:8080)?(/(?:v1|health)/[\w/{}$.-]*[\w}])", text(name))
+    written = re.findall(
+        r"(?<![\w./])(?:\$API|http://127\.0\.0\.1:8080)?(/(?:v1/|health/|console\b)[\w/{}$.-]*)", text(name)
+    )
     known = addresses()
     for address in written:
-        template = re.sub(r"\{\w+\}|\$ID|req_\w+", "{}", address.partition("?")[0])
+        template = re.sub(r"\{\w+\}|\$ID|req_\w+", "{}", address.rstrip(".").partition("?")[0])
         assert template in known, address
 
 
@@ -222,7 +245,8 @@ def test_real_models_take_three_lines(tmp_path: Path) -> None:
     """The blocks of the README, put in the place of the simulated models' lines, and loaded with every policy."""
     shown = blocks("README.md", "yaml")
     assert len(shown) == 2
-    assert [name for name, _ in policy_blocks()] == ["README.md"] * 2, "every other YAML block needs a test as well"
+    told = [name for name, _ in policy_blocks()]
+    assert told == ["README.md"] * 2 + ["policies/README.md"], "every other YAML block needs a test as well"
     catalog = text("policies/catalog.yaml")
     for entry, lines in zip(("small", "medium"), shown, strict=True):
         simulated = f"    provider: simulated\n    id: simulated-{entry}\n    version: 2026-11\n"
@@ -241,7 +265,86 @@ def test_real_models_take_three_lines(tmp_path: Path) -> None:
     ]
 
 
-def test_there_is_one_picture_and_it_is_also_told_in_words() -> None:
+def test_the_hold_that_is_shown_loads_with_every_setting_explained() -> None:
+    (shown,) = blocks("policies/README.md", "yaml")
+    catalog = load_catalog(ROOT / "policies/catalog.yaml")
+    policy = text("policies/support-triage.yaml")
+    start = policy.index("hold:\n  queue:")
+    snapshot = parse_policy(policy[:start] + shown + policy[policy.index("\n\n", start) :], "shown", catalog)
+    assert {rung.do for rung in snapshot.policy.hold.ladder} == {"remind", "reassign", "escalate"}
+    rows = prose("policies/README.md")
+    assert [name for name in Hold.model_fields if f"| `{name}` |" not in rows] == []
+    definitions = json_schema()["$defs"]
+    inside = [name for part in ("Rung", "BusinessHours", "RequestedExpiry") for name in definitions[part]["properties"]]
+    assert [name for name in (*inside, "edited_by", *RungAction, *ReviewVerdict) if f"{name}" not in rows] == []
+    channels = [name for kind in (WebhookChannel, SlackChannel, EmailChannel) for name in kind.model_fields]
+    assert [name for name in channels if f"`{name}" not in rows] == []
+
+
+def test_the_webhook_receiver_takes_what_is_signed_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shown,) = (block for block in blocks("docs/services.md", "python") if "standardwebhooks" in block)
+    secret = "whsec_" + "c2x1aWNlIHNsdWljZSBzbHVpY2Ugc2x1aWNl"
+    monkeypatch.setenv("SHOP_WEBHOOK_SECRET", secret)
+    (tmp_path / "shown.py").write_text(shown, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("shown", tmp_path / "shown.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    notice = Notice(
+        event=NoticeEvent.REQUEST_HELD,
+        request_id="req_a",
+        tenant="demo",
+        policy="support-triage",
+        policy_version="0" * 16,
+        risk=None,
+        queue="support-leads",
+        status=Status.HELD,
+        outcome=None,
+        why="held by risk.hold_at",
+        due=None,
+        review_version=1,
+        result_sha256=None,
+        occurred_at=datetime.now(UTC),
+    )
+    body, now = webhook_body(notice), datetime.now(UTC)
+    headers = {
+        "webhook-id": "req_a.notice.1",
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(secret).sign("req_a.notice.1", now, body),
+    }
+    server = HTTPServer(("127.0.0.1", 0), module.Receiver)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{server.server_port}", trust_env=False) as http:
+            assert http.post("/", content=body, headers=headers).status_code == 204
+            assert http.post("/", content=body.replace("held", "sent"), headers=headers).status_code == 401
+            assert http.post("/", content=body, headers=headers | {"webhook-signature": "none"}).status_code == 401
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_reviewers_find_every_verdict_key_and_order() -> None:
+    guide = text("docs/reviewers.md")
+    keys = {key for key, _ in (*queue_routes._SHORTCUTS, *review_page._SHORTCUTS)} | set("aernsv")
+    assert [key for key in sorted(keys) if f"`{key}`" not in guide] == []
+    assert [verdict for verdict in ReviewVerdict if f"sluice {verdict} ID" not in guide] == []
+    said = {DecisionStatus.APPLIED: "it took effect", DecisionStatus.PENDING: "stored"}
+    unsendable = {DecisionStatus.MALFORMED}
+    told = [said.get(status, status) for status in DecisionStatus if status not in unsendable]
+    assert [word for word in told if f"| {word} |" not in guide] == []
+    assert [action for action in OverrideAction if f"`{action}`" not in text("docs/architecture.md")] == []
+
+
+@every_document
+def test_every_picture_is_told_in_words(name: str) -> None:
+    assert all(len(words) > 20 for words in re.findall(r"!\[([^\]]*)\]\(", prose(name)))
+
+
+def test_there_is_one_drawing_and_it_is_also_told_in_words() -> None:
     (picture,) = blocks("README.md", "mermaid")
     lines = [line.strip() for line in picture.splitlines() if line.strip()]
     assert lines[0] == "flowchart LR"

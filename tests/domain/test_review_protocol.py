@@ -11,45 +11,88 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.review import (
+    Approval,
     DecisionEnvelope,
     DecisionStatus,
     Proposal,
+    ReviewOffer,
+    ReviewTerms,
     ReviewVerdict,
     judge,
     read_envelope,
 )
-from tests.domain.strategies import JSON, WORDS, envelopes
+from domain.rights import WhoMayDecide
+from tests.domain.strategies import JSON, NAMES, TIMES, WORDS, envelopes
 
 TEXTS = st.sampled_from(["", " ", "the answer"]) | WORDS
 
 
+OFFERS = st.builds(
+    ReviewOffer,
+    verdicts=st.sets(st.sampled_from(ReviewVerdict), min_size=1).map(lambda verdicts: tuple(sorted(verdicts))),
+    overrule=st.lists(NAMES, max_size=2).map(tuple),
+    senior_queues=st.lists(NAMES, max_size=2).map(tuple),
+    revisions_left=st.integers(0, 1),
+    approvals_needed=st.integers(1, 3),
+    approval_needs_reason=st.booleans(),
+)
+
+
+def approvals(*people: str) -> tuple[Approval, ...]:
+    """An approval of each person, in their own name."""
+    return tuple(Approval(decision_id=f"by-{name}", reviewer=name, on_behalf_of=None) for name in people)
+
+
 @st.composite
-def meant(draw: st.DrawFn) -> tuple[DecisionEnvelope, Proposal]:
-    """A decision that was made for the proposal."""
+def meant(draw: st.DrawFn) -> tuple[DecisionEnvelope, ReviewTerms]:
+    """A decision that was made for what is held."""
+    envelope = draw(envelopes())
     proposal = Proposal.of(draw(TEXTS), draw(st.integers(1, 5)), 0)
-    bound = {"result_sha256": proposal.result_sha256, "review_version": proposal.review_version}
-    return draw(envelopes()).model_copy(update=bound), proposal
-
-
-@given(meant(), st.booleans())
-def test_a_decision_for_what_is_held_may_be_applied(
-    pair: tuple[DecisionEnvelope, Proposal], may_escalate: bool
-) -> None:
-    envelope, proposal = pair
-    judged = judge(envelope, envelope.request_id, envelope.tenant, proposal, frozenset(), may_escalate)
-    impossible = (envelope.verdict is ReviewVerdict.ESCALATE and not may_escalate) or (
-        envelope.verdict is ReviewVerdict.APPROVE and not proposal.text.strip()
+    terms = ReviewTerms(
+        request_id=envelope.request_id,
+        tenant=envelope.tenant,
+        proposal=proposal,
+        may_escalate=draw(st.booleans()),
+        expires_at=draw(TIMES),
+        who=WhoMayDecide(requester="shop", queue="default"),
+        offer=draw(OFFERS),
     )
-    if impossible:
+    bound = {"result_sha256": proposal.result_sha256, "review_version": proposal.review_version}
+    return envelope.model_copy(update=bound), terms
+
+
+def possible(envelope: DecisionEnvelope, terms: ReviewTerms) -> bool:
+    """Whether policy and request let the verdict be carried out; written down once more, as a table."""
+    offer = terms.offer
+    return (
+        envelope.verdict in offer.verdicts
+        and {
+            ReviewVerdict.APPROVE: bool(terms.proposal.text.strip())
+            and (bool(envelope.reason.strip()) or not offer.approval_needs_reason),
+            ReviewVerdict.EDIT: set(envelope.overrule or ()) <= set(offer.overrule),
+            ReviewVerdict.REJECT: True,
+            ReviewVerdict.ESCALATE: terms.may_escalate
+            if envelope.queue is None
+            else envelope.queue in offer.senior_queues,
+            ReviewVerdict.REVISE: offer.revisions_left > 0,
+        }[envelope.verdict]
+    )
+
+
+@given(meant())
+def test_a_decision_for_what_is_held_may_be_applied(pair: tuple[DecisionEnvelope, ReviewTerms]) -> None:
+    envelope, terms = pair
+    judged = judge(envelope, terms, frozenset())
+    if possible(envelope, terms):
+        assert judged is None
+    else:
         assert judged is not None
         assert judged.status is DecisionStatus.INAPPLICABLE
-    else:
-        assert judged is None
 
 
 @given(meant(), st.data())
-def test_whatever_it_is_bound_to_must_match(pair: tuple[DecisionEnvelope, Proposal], data: st.DataObject) -> None:
-    envelope, proposal = pair
+def test_whatever_it_is_bound_to_must_match(pair: tuple[DecisionEnvelope, ReviewTerms], data: st.DataObject) -> None:
+    envelope, terms = pair
     wrong: dict[str, tuple[Any, DecisionStatus]] = {
         "request_id": ("req_other", DecisionStatus.UNAUTHORISED),
         "tenant": (envelope.tenant + "x", DecisionStatus.UNAUTHORISED),
@@ -58,22 +101,30 @@ def test_whatever_it_is_bound_to_must_match(pair: tuple[DecisionEnvelope, Propos
     }
     field = data.draw(st.sampled_from(sorted(wrong)))
     value, status = wrong[field]
-    changed = envelope.model_copy(update={field: value})
-    judged = judge(changed, envelope.request_id, envelope.tenant, proposal, frozenset(), True)
+    judged = judge(envelope.model_copy(update={field: value}), terms, frozenset())
     assert judged is not None
     assert judged.status is status
 
 
 @given(meant())
-def test_an_id_counts_once_and_only_while_something_is_held(pair: tuple[DecisionEnvelope, Proposal]) -> None:
-    envelope, proposal = pair
-    seen = frozenset({envelope.decision_id})
-    again = judge(envelope, envelope.request_id, envelope.tenant, proposal, seen, True)
-    early = judge(envelope, envelope.request_id, envelope.tenant, None, frozenset(), True)
+def test_an_id_counts_once(pair: tuple[DecisionEnvelope, ReviewTerms]) -> None:
+    envelope, terms = pair
+    again = judge(envelope, terms, frozenset({envelope.decision_id}))
     assert again is not None
     assert again.status is DecisionStatus.DUPLICATE
-    assert early is not None
-    assert early.status is DecisionStatus.STALE
+
+
+@given(meant(), st.booleans())
+def test_nobody_approves_twice_in_whosever_name(pair: tuple[DecisionEnvelope, ReviewTerms], behalf: bool) -> None:
+    envelope, terms = pair
+    used = envelope.on_behalf_of if behalf and envelope.on_behalf_of is not None else envelope.reviewer
+    judged = judge(envelope, terms, frozenset(), approvals("somebody else entirely, whose name is long", used))
+    approves = envelope.verdict in (ReviewVerdict.APPROVE, ReviewVerdict.EDIT)
+    if possible(envelope, terms) and not approves:
+        assert judged is None
+    else:
+        assert judged is not None
+        assert judged.status is DecisionStatus.INAPPLICABLE
 
 
 FIELDS = st.sampled_from(sorted(DecisionEnvelope.model_fields))
@@ -104,6 +155,9 @@ def test_reading_a_damaged_envelope_never_raises(envelope: DecisionEnvelope, fie
         ({"verdict": "reject", "reason": " "}, "the envelope"),
         ({"verdict": "edit", "output": " "}, "the envelope"),
         ({"verdict": "approve", "output": "mine"}, "the envelope"),
+        ({"verdict": "approve", "queue": "legal"}, "the envelope"),
+        ({"verdict": "revise", "reason": "too long", "instruction": " "}, "the envelope"),
+        ({"verdict": "reject", "reason": "no", "overrule": ["terms"]}, "the envelope"),
     ],
 )
 def test_what_is_wrong_is_named(change: dict[str, object], place: str) -> None:
@@ -144,7 +198,9 @@ def test_the_signature_covers_every_field_but_itself(envelope: DecisionEnvelope,
         case int():
             other = value + 1
         case None:
-            other = "an output"
+            other = ("a-check",) if field == "overrule" else "something"
+        case tuple():
+            other = (*value, "another")
         case _:
             other = value + timedelta(seconds=1)
     changed = envelope.model_copy(update={field: other})

@@ -12,20 +12,15 @@ import asyncio
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-import httpx
-
-from adapters.chat_provider import ChatProvider
 from adapters.database import Database
-from adapters.http_verifier import HttpVerifier
-from adapters.policy_files import load_catalog
 from adapters.settings import Settings
 from adapters.sql_journal import SqlAttemptJournal
-from adapters.sql_ledger import SqlLedger
 from adapters.temporal_connect import connect
 from domain.stage import Attempt, StageAnswer
-from worker.wiring import all_activities, build_worker
+from worker.wiring import all_activities, build_worker, wired_world
 
 
 class FatalJournal(SqlAttemptJournal):
@@ -49,18 +44,11 @@ class FatalJournal(SqlAttemptJournal):
 
 async def work(settings: Settings, orders: Path) -> None:
     """Run a worker that is wired like the real one but for its journal, until it is killed."""
-    catalog = load_catalog(settings.catalog)
     database = Database(settings.database_url)
     client = await connect(settings.temporal_address, settings.temporal_namespace)
-    async with httpx.AsyncClient() as http:
-        activities = all_activities(
-            SqlLedger(database),
-            FatalJournal(database, orders),
-            ChatProvider(catalog, http, os.environ),
-            HttpVerifier(catalog, http, os.environ),
-            settings.decision_verifier(),
-        )
-        await build_worker(client, settings.task_queue, activities).run()
+    async with wired_world(settings) as world:
+        fatal = replace(world, journal=FatalJournal(database, orders))
+        await build_worker(client, settings.task_queue, all_activities(fatal)).run()
 
 
 if __name__ == "__main__":

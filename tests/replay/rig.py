@@ -12,15 +12,24 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError
 
 from adapters.temporal_requests import start_request
-from domain.ledger import Ending, Judgement, ReviewOpening
+from domain.ledger import Ending, ReviewOpening
 from domain.ports import ModelCall
 from domain.request import CascadeInput, Outcome, request_id
 from domain.review import DecisionEnvelope, ReviewVerdict
 from domain.stage import StageAnswer
 from tests.examples import decision, request
-from tests.fakes import MemoryJournal, MemoryLedger, Script, ScriptedProvider, ScriptedVerifier, SignedByName
+from tests.fakes import (
+    MemoryDeliveries,
+    MemoryJournal,
+    MemoryLedger,
+    MemoryNotifier,
+    PaperAuthority,
+    Script,
+    ScriptedProvider,
+    ScriptedVerifier,
+)
 from tests.workflows.harness import by_confidence
-from worker.wiring import all_activities, build_worker
+from worker.wiring import World, all_activities, build_worker
 
 SUBMITTED_AT = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
 
@@ -49,11 +58,6 @@ class WatchedLedger(MemoryLedger):
         self.may_end.set()
         self.ending = asyncio.Event()
 
-    async def judge(self, judgement: Judgement) -> None:
-        await super().judge(judgement)
-        async with self.held:
-            self.held.notify_all()
-
     async def judged_so_many(self, request_id: str, count: int) -> None:
         """Wait until so many decisions have been committed."""
         async with self.held:
@@ -74,14 +78,27 @@ class Rig:
         self.id = request_id("acme", f"golden/{path}")
         self.provider = GoldenProvider(by_confidence(0.95).script)
         self.verifier = ScriptedVerifier()
+        self.authority = PaperAuthority()
         self.ledger = WatchedLedger()
         self.journal = MemoryJournal()
         self._decisions = 0
 
+    def world(self) -> World:
+        """Everything outside, as fakes."""
+        return World(
+            ledger=self.ledger,
+            journal=self.journal,
+            provider=self.provider,
+            verifier=self.verifier,
+            authority=self.authority,
+            notifier=MemoryNotifier(),
+            deliveries=MemoryDeliveries(),
+        )
+
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         """A worker as in production for as long as the block runs."""
-        activities = all_activities(self.ledger, self.journal, self.provider, self.verifier, SignedByName())
+        activities = all_activities(self.world())
         async with build_worker(self.client, self._task_queue, activities, graceful_shutdown=timedelta(seconds=1)):
             yield
 

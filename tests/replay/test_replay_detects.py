@@ -15,6 +15,7 @@ import workflows.cascade
 import workflows.checks
 from domain.cascade import Decision, Verb, decide
 from domain.guardrails import Verdict
+from domain.override import OverrideEnvelope
 from domain.payload import Payload
 from domain.request import Outcome
 from domain.risk import RiskTier
@@ -53,9 +54,9 @@ async def test_a_rule_that_decides_otherwise(monkeypatch: pytest.MonkeyPatch) ->
 async def test_an_added_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     visit = CascadeWorkflow._visit
 
-    async def patient(self: CascadeWorkflow, index: int) -> Decision:
+    async def patient(self: CascadeWorkflow) -> Decision | OverrideEnvelope:
         await workflow.sleep(timedelta(seconds=1))
-        return await visit(self, index)
+        return await visit(self)
 
     monkeypatch.setattr(CascadeWorkflow, "_visit", patient)
     said = await told("accepted_at_first_stage")

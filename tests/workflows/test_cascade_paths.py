@@ -84,7 +84,9 @@ async def test_high_risk_is_held_and_the_query_tells(harness: Harness) -> None:
     await harness.decide(handle, ReviewVerdict.REJECT, reason="wrong tone")
     result = await handle.result()
     assert (result.status, result.outcome, result.output) == (Status.REFUSED, Outcome.REJECTED, SAFE)
-    assert "wrong tone" in result.reason
+    assert result.reason == "rejected by a reviewer"
+    judged = [record for record in harness.ledger.records[handle.id] if record.kind == "decision_judged"]
+    assert [(record.actor, record.data["reason"]) for record in judged] == [("reviewer:rita", "wrong tone")]
 
 
 async def test_a_finding_that_holds_stops_the_cascade(harness: Harness) -> None:
