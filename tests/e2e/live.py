@@ -65,6 +65,8 @@ class Live:
         self.other_reviewer = clients["otto"]
         self.auditor = clients["auditor"]
         self.operator = clients["operator"]
+        self.requester = clients["requester"]
+        """A reviewer who goes by the name of the service that asks."""
         self.stranger = clients["stranger"]
         """Holds every role, in another tenant."""
         self.nobody = clients["nobody"]
@@ -189,6 +191,15 @@ class Live:
         finally:
             connection.close()
 
+    def write(self, statement: str, *values: Any) -> None:
+        """Change the ledger's database past all of our own code."""
+        connection = sqlite3.connect(self.stack.options.data / "sluice.db", timeout=10)
+        try:
+            with connection:
+                connection.execute(statement, values)
+        finally:
+            connection.close()
+
     def row_counts(self) -> dict[str, int]:
         """How many rows every table holds."""
         tables = [name for (name,) in self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
@@ -228,6 +239,7 @@ async def _headers(stack: Stack) -> dict[str, dict[str, str]]:
     principals = {
         "rita": Principal(tenant=TENANT, name="rita", roles=frozenset({Role.REVIEWER})),
         "otto": Principal(tenant=TENANT, name="otto", roles=frozenset({Role.REVIEWER})),
+        "requester": Principal(tenant=TENANT, name="demo-service", roles=frozenset({Role.REVIEWER})),
         "stranger": Principal(tenant="elsewhere", name="stranger", roles=frozenset(Role)),
     }
     database = Database(stack.settings.database_url)

@@ -140,7 +140,7 @@ async def test_held_and_approved_from_a_shell(live: Live) -> None:
     listed, queue = await _sluice(live, "reviewer", "reviews", "--queue", "testers", "--limit", "200")
     assert listed == 0
     assert request["id"] in [item["id"] for item in queue["items"]]
-    looked, review = await _sluice(live, "reviewer", "review", request["id"])
+    looked, review = await _sluice(live, "reviewer", "show", request["id"])
     assert (looked, review["proposal"]["text"]) == (0, "From a shell.")
     other = sha256_text("Something that was never shown.")
     stale, _ = await _sluice(live, "reviewer", "approve", request["id"], "--sha256", other, "--version", "1")
