@@ -12,7 +12,7 @@ from uuid import uuid4
 import httpx
 
 from adapters.decision_keys import DecisionKey
-from domain.override import OVERRIDE_SIGNAL, OverrideEnvelope
+from domain.override import OVERRIDE_SIGNAL, OverrideAction, OverrideEnvelope
 from domain.review import DecisionEnvelope
 from standalone.credentials import TENANT
 from tests.e2e.live import SAFE, Json, Live, says, until
@@ -149,7 +149,7 @@ async def test_an_order_past_the_api_is_refused_and_an_operators_is_obeyed(live:
     review = await live.held(await live.submit_risky(says("Overridden.")))
     order = OverrideEnvelope(
         decision_id="by-a-reviewer",
-        action="force_safe_output",
+        action=OverrideAction.FORCE_SAFE_OUTPUT,
         reason="I may not",
         request_id=review["id"],
         tenant=TENANT,

@@ -19,8 +19,8 @@ from temporalio.testing import WorkflowEnvironment
 from adapters.temporal_plugin import temporal_plugin
 from domain.attributes import SEARCH_ATTRIBUTES
 from tests.conftest import TUNED, binary
-from tests.replay.paths import PATHS
 from tests.replay.recorded import HISTORIES, write
+from tests.replay.review_paths import PATHS
 from tests.replay.rig import Rig
 
 KEEP = """\
@@ -46,7 +46,8 @@ async def capture(names: Sequence[str]) -> None:
             except BaseException:
                 await rig.abandon()
                 raise
-            history = await rig.handle.fetch_history()
+            captured = server.client.get_workflow_handle(rig.id, run_id=rig.captured_run)
+            history = await captured.fetch_history()
             write(HISTORIES / f"{name}.json", history.to_json_dict())
             print(f"{name}: {len(history.events)} events")
 

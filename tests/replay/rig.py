@@ -13,6 +13,7 @@ from temporalio.service import RPCError
 
 from adapters.temporal_requests import start_request
 from domain.ledger import Ending, ReviewOpening
+from domain.override import OVERRIDE_SIGNAL, OverrideAction, OverrideEnvelope
 from domain.ports import ModelCall
 from domain.request import CascadeInput, Outcome, request_id
 from domain.review import DecisionEnvelope, ReviewVerdict
@@ -82,6 +83,9 @@ class Rig:
         self.ledger = WatchedLedger()
         self.journal = MemoryJournal()
         self._decisions = 0
+        self.first_run: str | None = None
+        self.captured_run: str | None = None
+        """The run whose history is kept; the newest unless named."""
 
     def world(self) -> World:
         """Everything outside, as fakes."""
@@ -138,6 +142,21 @@ class Rig:
         envelope = decision(await self.review(version), verdict, **fields)
         await self.handle.signal("decide", envelope)
         return envelope
+
+    async def order(self, action: OverrideAction, **changes: Any) -> None:
+        """Signal a genuine order of an operator, changed as given."""
+        self._decisions += 1
+        fields = {
+            "decision_id": f"order-{self._decisions}",
+            "action": action,
+            "reason": "the customer called",
+            "request_id": self.id,
+            "tenant": "acme",
+            "operator": "olaf",
+            "decided_at": SUBMITTED_AT,
+            "signature": "genuine",
+        }
+        await self.handle.signal(OVERRIDE_SIGNAL, OverrideEnvelope.model_validate({**fields, **changes}))
 
     async def judged(self, count: int) -> None:
         """Wait until so many decisions have been judged and committed."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.replay.capture import main
-from tests.replay.paths import PATHS
 from tests.replay.recorded import HISTORIES
+from tests.replay.review_paths import PATHS
 
 
 @pytest.mark.parametrize("arguments", [[], ["--only", "accepted_at_first_stage"]])

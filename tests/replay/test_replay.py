@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.replay.paths import PATHS
 from tests.replay.recorded import history_files, path_of
 from tests.replay.replaying import ReplayBrokenError, check_replay
+from tests.replay.review_paths import PATHS
 
 
 @pytest.mark.parametrize("file", history_files(), ids=lambda file: file.stem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ def report(**changes: Any) -> dict[str, Any]:
 
 
 def test_the_report_is_readable() -> None:
-    console = Console(width=120, record=True, quiet=True)
+    console = Console(width=120, record=True, file=StringIO())
     console.print(table(report()))
     shown = console.export_text()
     assert "10,000 requests held at once" in shown
