@@ -72,7 +72,12 @@ async def _photograph(console: ConsoleStack, held: dict[str, str]) -> None:
         await _shoot(sara, "figures", whole=True)
     async with console.person("rita", viewport={"width": 390, "height": 844}) as rita:
         await rita.open("/console/reviews")
-        await _shoot(rita, "phone")
+        await _shoot(rita, "queue-phone")
+        await rita.review(held[MARKED])
+        await _shoot(rita, "review-phone", whole=True)
+    async with console.person("anna", viewport={"width": 390, "height": 844}) as anna:
+        await anna.open(f"/console/requests/{held[RELEASED]}")
+        await _shoot(anna, "request-phone", whole=True)
 
 
 async def main() -> int:
