@@ -197,7 +197,8 @@ def _keys_at(schema: dict[str, Any], path: KeyPath, document: Document) -> list[
         if isinstance(part, int):
             node = node.get("items", {})
         else:
-            node = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
+            patterns = next(iter(node.get("patternProperties", {}).values()), None)
+            node = node.get("properties", {}).get(part) or patterns or node.get("additionalProperties") or {}
         node = _described(schema, node, document.value(path[: position + 1]))
     return list(node.get("properties", ()))
 

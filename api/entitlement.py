@@ -10,7 +10,7 @@ from api.errors import ApiError
 from api.services import Services
 from domain.identity import Principal, Role
 from domain.review import ReviewState
-from domain.rights import Standing, WhoMayDecide, objection
+from domain.rights import Standing, WhoMayDecide, objection, same_name
 
 DECIDERS = (Role.REVIEWER, Role.SENIOR_REVIEWER)
 
@@ -63,8 +63,8 @@ async def entitlement(
 
 
 def _own_request(who: WhoMayDecide, standing: Standing) -> bool:
-    principal = standing.on_behalf_of
-    return who.requester == standing.reviewer.name or (principal is not None and who.requester == principal.name)
+    people = (standing.reviewer, standing.on_behalf_of)
+    return any(person is not None and same_name(who.requester, person.name) for person in people)
 
 
 def claimed_by_another(review: ReviewView, name: str) -> str | None:

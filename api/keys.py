@@ -22,7 +22,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.exc import DBAPIError
 
-from adapters.api_keys import ApiKey, ApiKeys
+from adapters.api_keys import ApiKey, ApiKeys, prefix_of
 from adapters.database import Database
 from adapters.settings import Settings
 from domain.duration import Duration
@@ -97,7 +97,7 @@ async def _create(keys: ApiKeys, given: argparse.Namespace, now: datetime) -> No
     principal = Principal(tenant=given.tenant, name=given.name, roles=frozenset(Role(role) for role in given.roles))
     expires_at = None if given.expires is None else now + given.expires
     secret = await keys.create(principal, expires_at)
-    made = await keys.find(_prefix_of(secret))
+    made = await keys.find(prefix_of(secret))
     if made is None:
         raise KeysError("the key was stored and cannot be found again; look at the database, and use 'list'")
     if given.as_json:
@@ -140,10 +140,6 @@ async def _revoke(keys: ApiKeys, given: argparse.Namespace, now: datetime) -> No
 
 
 _COMMANDS = {"create": _create, "list": _list, "revoke": _revoke}
-
-
-def _prefix_of(secret: str) -> str:
-    return secret.removeprefix("sk-sluice-")[:8]
 
 
 def _state(key: ApiKey, now: datetime) -> str:

@@ -172,8 +172,8 @@ class Approval(Payload):
 
     @property
     def people(self) -> frozenset[str]:
-        """The names that are used up by it: nobody approves twice, in their own name or another's."""
-        return frozenset(name for name in (self.reviewer, self.on_behalf_of) if name is not None)
+        """The names that are used up by it, without regard to case: nobody approves twice, in whosever name."""
+        return frozenset(name.casefold() for name in (self.reviewer, self.on_behalf_of) if name is not None)
 
 
 class JudgedDecision(Payload):

@@ -46,13 +46,18 @@ class Standing(Payload):
     delegated_until: datetime | None = None
 
 
+def same_name(one: str, other: str) -> bool:
+    """Whether two names stand for one person; an address in capitals is still the same address."""
+    return one.casefold() == other.casefold()
+
+
 def objection(who: WhoMayDecide, standing: Standing) -> str | None:
     """Why this person may not decide over this review; None if they may."""
     reviewer, principal = standing.reviewer, standing.on_behalf_of
     for person in (reviewer, principal):
-        if person is not None and person.name == who.requester:
+        if person is not None and same_name(person.name, who.requester):
             return f"{person.name!r} made this request and may not decide over its answer; another reviewer has to"
-        if person is not None and person.name in who.barred:
+        if person is not None and any(same_name(person.name, barred) for barred in who.barred):
             return f"{person.name!r} edited the policy that holds this answer and may not decide over it"
     if not reviewer.reviews:
         return f"{reviewer.name!r} does not hold the role reviewer (any more)"

@@ -160,6 +160,7 @@ async def _serve(stack: Stack, console: Console, *, once: bool, as_json: bool) -
 def _welcome(stack: Stack, credentials: Credentials) -> Panel:
     url, data = stack.url, stack.options.data
     rows = [
+        f"Console for reviewers       {url}/console",
         f"API and its documentation   {url}/docs",
         f"Temporal UI                 {stack.ui_url or 'yours, at ' + stack.temporal_address}",
         f"Keys, one for each role     {data / 'credentials.json'}   (tenant {credentials.tenant})",

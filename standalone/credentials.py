@@ -31,23 +31,23 @@ class Credentials(Payload):
 
 
 async def ensure_credentials(settings: Settings, data: Path, url: str) -> Credentials:
-    """The keys in ``credentials.json``, made where the file is missing or its keys are not this database's."""
+    """The keys in ``credentials.json``, those made that are missing there or are not this database's."""
     path = data / "credentials.json"
     database = Database(settings.database_url)
     try:
         keys = ApiKeys(database, settings.read_pepper())
         known = _read(path)
-        if known is None or await keys.authenticate(known.keys[Role.SERVICE]) is None:
-            made = {
-                role: await keys.create(Principal(tenant=TENANT, name=f"demo-{role}", roles=frozenset({role})))
-                for role in Role
-            }
-            known = Credentials(url=url, tenant=TENANT, keys=made)
+        kept = known.keys if known is not None and await keys.authenticate(known.keys[Role.SERVICE]) else {}
+        made = {
+            role: await keys.create(Principal(tenant=TENANT, name=f"demo-{role}", roles=frozenset({role})))
+            for role in Role
+            if role not in kept
+        }
+        issued = Credentials(url=url, tenant=TENANT, keys={**kept, **made})
     finally:
         await database.close()
-    current = known.model_copy(update={"url": url})
-    _write(path, current)
-    return current
+    _write(path, issued)
+    return issued
 
 
 def _read(path: Path) -> Credentials | None:

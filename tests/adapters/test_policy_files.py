@@ -15,12 +15,13 @@ from domain.guardrails import Action, BoundsGuardrail, SchemaGuardrail
 
 SAMPLES = Path(__file__).parent / "policy_samples"
 CATALOG = (SAMPLES / "catalog.yaml").read_text(encoding="utf-8")
+CHANNELS = "channels:\n  sales: {kind: slack, url_env: SALES_SLACK_URL}\n"
 POLICY = (SAMPLES / "sample.yaml").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
-    return _catalog(tmp_path_factory.mktemp("catalog"), CATALOG)
+    return _catalog(tmp_path_factory.mktemp("catalog"), CATALOG + CHANNELS)
 
 
 def _catalog(folder: Path, text: str) -> Catalog:

@@ -43,3 +43,13 @@ def test_only_an_entitled_person_who_is_not_involved_may_decide(who: WhoMayDecid
     assert (told is None) == may
     if told is not None:
         assert any(repr(person.name) in told for person in people)
+
+
+def test_capitals_do_not_make_another_person() -> None:
+    person = Person(name="Rita@Example.com", roles=frozenset({Role.REVIEWER}), member=True)
+    for who in (
+        WhoMayDecide(requester="rita@example.com", queue="legal"),
+        WhoMayDecide(requester="shop", queue="legal", barred=("rita@example.com",)),
+    ):
+        assert objection(who, Standing(reviewer=person)) is not None
+    assert objection(WhoMayDecide(requester="shop", queue="legal"), Standing(reviewer=person)) is None
