@@ -220,7 +220,7 @@ class Reviewing:
                 raise RuntimeError("a reviewer escalated where no stage is left; judge() lets no such decision pass")
             course.go_to(following)
         self._board.resumed(f"{applied.verdict}d by a reviewer")
-        self._teller.review(NoticeEvent.REVIEW_DECIDED)
+        self._teller.sent_on()
         await to_the_end(self._judge(judged, Status.RUNNING))
 
     async def _obey(self, order: OverrideEnvelope, judged: tuple[JudgedDecision, ...]) -> Finish | None:
@@ -228,6 +228,7 @@ class Reviewing:
             return self.safe_output(order, judged)
         self._course.force(order)
         self._board.resumed("an operator has another model asked")
+        self._teller.sent_on()
         await to_the_end(self._judge(judged, Status.RUNNING))
         return None
 

@@ -23,7 +23,7 @@ _WHY = {
     NoticeEvent.REVIEW_REMINDED: "still held, and nobody has decided",
     NoticeEvent.REVIEW_REASSIGNED: "moved to another queue",
     NoticeEvent.REVIEW_ESCALATED: "for senior reviewers from now on",
-    NoticeEvent.REVIEW_DECIDED: "a reviewer has a model asked again",
+    NoticeEvent.REVIEW_DECIDED: "a model is asked again",
 }
 """What a notice says in words. Fixed, because reasons that people and verifiers write may hold content."""
 
@@ -49,6 +49,11 @@ class Teller:
     def review(self, event: NoticeEvent, channels: tuple[str, ...] = ()) -> None:
         """Note that ``channels``, or the hold's own, are told how a review goes."""
         self._review(event, _WHY[event], channels)
+
+    def sent_on(self) -> None:
+        """Note that reviewers are told of the end of a review after which a model is asked again."""
+        self.review(NoticeEvent.REVIEW_DECIDED)
+        self._held = None
 
     def _review(self, event: NoticeEvent, why: str, channels: tuple[str, ...] = ()) -> None:
         for channel in channels or self._request.policy.policy.hold.channels:

@@ -252,6 +252,19 @@ async def test_an_order_for_a_review_holds_what_would_have_been_released(hanging
     assert (await handle.result()).outcome is Outcome.APPROVED
 
 
+async def test_each_review_is_told_to_have_ended_once(harness: Harness) -> None:
+    """After a reviewer sent the request on and its next answer needed nobody, no review is open that could end."""
+    held = {"output": HOLDS_ON_PROMISES}
+    handle = await harness.start(risky(risk="low", policy={"guardrails": held}, channels=["team"]))
+    harness.provider.script = promises_unless_told
+    await harness.ledger.review_of(handle.id)
+    harness.provider.script = lambda call: answer_of("It may rise or fall.")
+    await harness.decide(handle, ReviewVerdict.ESCALATE)
+    assert (await handle.result()).outcome is Outcome.ACCEPTED
+    told = [("team", "review.requested"), ("team", "review.decided")]
+    await until("both notices are sent", lambda: harness.notifier.events(handle.id) == told)
+
+
 async def test_orders_in_a_hold(harness: Harness) -> None:
     handle = await harness.start(risky())
     await harness.ledger.review_of(handle.id)
