@@ -26,7 +26,7 @@ from rich.table import Table
 from domain.identity import Role
 from standalone.commands import finish
 from standalone.crowd import Crowd, kill_and_start_again
-from standalone.processes import free_port
+from standalone.processes import StackError, free_port
 from standalone.stack import StackOptions, running
 
 POLICIES = Path(__file__).parent / "bench_policies"
@@ -238,17 +238,23 @@ def _bar(progress: Progress, what: str, total: int) -> Callable[[int], None]:
 def main(
     holds: Annotated[int, typer.Option(min=2 * FEW, help="How many requests are held at once.")] = 10_000,
     drain: Annotated[bool, typer.Option(help="Kill everything at the end, start again, and decide over all.")] = True,
-    data: Annotated[Path | None, typer.Option(help="Keep databases and logs here, instead of nowhere.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Keep databases and logs in this new folder, instead of nowhere.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON and nothing else.")] = False,
 ) -> int:
     """Measure the reviewers' pages and decisions with 100 and with very many requests held.
 
-    Exit code 0 if every limit was kept and, after the kill, every request was decided exactly once; 1 otherwise.
+    Exit code 0 if every limit was kept and, after the kill, every request was decided exactly once; 130 after Ctrl-C
+    or SIGTERM; 1 otherwise.
     """
     return finish(Console(stderr=True), _main(holds, drain, data, as_json))
 
 
 async def _main(holds: int, drain: bool, data: Path | None, as_json: bool) -> int:
+    if data is not None and (data / "sluice.db").exists():
+        # Its requests have the same idempotency keys, so none would be held anew and the counts would be wrong.
+        raise StackError(f"{data} holds the data of an earlier stack; name a new folder with --data")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with (
         tempfile.TemporaryDirectory(prefix="sluice-") as folder,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from standalone.hold_bench import lines, missed, table
+from standalone.hold_bench import lines, main, missed, table
 
 
 def report(**changes: Any) -> dict[str, Any]:
@@ -52,3 +53,11 @@ def test_what_was_missed_is_said(changes: dict[str, Any], said: str | None) -> N
     found = missed(report(**changes))
     assert (found == []) == (said is None)
     assert said is None or said in found[0]
+
+
+def test_a_folder_that_was_used_before_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "sluice.db").touch()
+    assert main(holds=200, drain=False, data=tmp_path) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "name a new folder with --data" in told
+    assert [file.name for file in tmp_path.iterdir()] == ["sluice.db"]
