@@ -44,15 +44,17 @@ class Crowd:
 
         submitting = asyncio.create_task(_at_once([_call(one, number) for number in range(first, first + count)]))
         try:
-            await self._until_pending(before + count, told, before)
+            await self._until_pending(before + count, told, before, submitting)
             await submitting
         finally:
             submitting.cancel()
 
-    async def _until_pending(self, wanted: int, told: Told, before: int) -> None:
+    async def _until_pending(self, wanted: int, told: Told, before: int, submitting: asyncio.Task[Any]) -> None:
         moved, known = perf_counter(), before
         while known < wanted:
             await asyncio.sleep(0.5)
+            if submitting.done():
+                submitting.result()  # a submit that failed says why; without this the wait would end in silence
             now = await asyncio.to_thread(self.pending)
             if now != known:
                 moved, known = perf_counter(), now
@@ -129,6 +131,11 @@ class Crowd:
             "requests without exactly one release": (
                 "SELECT count(*) FROM requests r WHERE (SELECT count(*) FROM releases x "
                 "WHERE x.request_id = r.request_id) <> 1"
+            ),
+            "requests that ended otherwise than they were decided": (
+                "SELECT count(*) FROM releases x JOIN decisions d ON d.request_id = x.request_id "
+                "WHERE x.outcome <> CASE json_extract(d.envelope, '$.verdict') "
+                "WHEN 'approve' THEN 'approved' WHEN 'reject' THEN 'rejected' END"
             ),
             "decisions that were not applied": "SELECT count(*) FROM decisions WHERE status <> 'applied'",
             "requests without exactly one decision": (
