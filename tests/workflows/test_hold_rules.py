@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from temporalio.api.common.v1 import Payload as TemporalPayload
 from temporalio.common import RawValue
 
@@ -133,10 +133,9 @@ class Hold(RuleBasedStateMachine):
         self.approved: set[str] = set(people)
         self.senior_only = False
 
-    @precondition(lambda self: not self.sent)
-    @rule(needed=st.integers(2, 3))
+    @initialize(needed=st.integers(1, 3))
     def demand(self, needed: int) -> None:
-        """This risk tier needs more than one approval."""
+        """How many approvals this risk tier needs."""
         self.needed = needed
         self.open(1, "the answer", True)
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
+from domain.guardrails import Verdict
 from domain.override import OverrideAction
-from domain.ports import ModelCall
+from domain.ports import ModelCall, Verification
 from domain.request import CascadeInput, Outcome, Status
 from domain.review import ReviewVerdict
 from domain.stage import StageAnswer
@@ -278,6 +279,38 @@ async def test_orders_in_a_hold(harness: Harness) -> None:
     assert (await handle.result()).outcome is Outcome.OVERRIDDEN
     statuses = [str(order.status) for order in harness.ledger.overrides[handle.id]]
     assert statuses == ["inapplicable", "applied", "applied"]
+
+
+class SlowVerifier:
+    """A verification service that answers only when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.may_answer = asyncio.Event()
+
+    async def verify(self, verifier: str, text: str, input_text: str | None, timeout_seconds: float) -> Verification:
+        self.asked.set()
+        await self.may_answer.wait()
+        return Verification(verdict=Verdict.PASS, rationale="fine")
+
+
+@pytest.mark.parametrize("action", [OverrideAction.FORCE_REVIEW, OverrideAction.FORCE_SAFE_OUTPUT])
+async def test_an_order_that_comes_while_an_answer_is_checked_is_heeded_before_the_release(
+    dev_server: WorkflowEnvironment, action: OverrideAction
+) -> None:
+    harness, verifier = Harness(dev_server.client, by_confidence(0.95)), SlowVerifier()
+    harness.verifier = verifier  # type: ignore[assignment]
+    checks = {"output": [{"check": "external", "verifier": "facts", "timeout": "30s"}]}
+    async with harness.working():
+        handle = await harness.start(request(policy=snapshot(guardrails=checks)))
+        await verifier.asked.wait()
+        await harness.order(handle, action)
+        verifier.may_answer.set()
+        if action is OverrideAction.FORCE_REVIEW:
+            assert (await harness.ledger.review_of(handle.id)).rule == "override"
+            await harness.decide(handle, ReviewVerdict.REJECT)
+        outcome = (await handle.result()).outcome
+    assert outcome is (Outcome.REJECTED if action is OverrideAction.FORCE_REVIEW else Outcome.OVERRIDDEN)
 
 
 async def test_an_order_does_not_open_a_way_past_an_input_check_that_refuses(dev_server: WorkflowEnvironment) -> None:
