@@ -20,7 +20,7 @@ run: $(RUN_READY) ## Start the whole stack in this terminal (ARGS="--once" feeds
 	@$(BIN)/python -m standalone $(ARGS)
 
 test: $(TEST_READY) ## Run the tests (ARGS="tests/domain -q" for a part)
-	@$(BIN)/python -m pytest $(ARGS)
+	@PYTEST_ADDOPTS="--numprocesses 2 --dist loadfile" $(BIN)/python -m pytest $(ARGS)
 
 check: $(TEST_READY) ## Lint, formatting, types and layers
 	@$(BIN)/ruff check .
