@@ -25,10 +25,14 @@ E = TypeVar("E")
 
 @dataclass(frozen=True)
 class Arrival:
-    """A Signal as it came: its name, and whatever number of payloads in whatever encoding."""
+    """A Signal as it came: its name, and whatever number of payloads in whatever encoding.
+
+    ``after_end`` says that the request was ending when it came. Whoever had seen the end signals later than that.
+    """
 
     name: str
     payloads: tuple[RawValue, ...]
+    after_end: bool = False
 
     @property
     def size(self) -> int:

@@ -67,6 +67,7 @@ class CascadeWorkflow:
             request, self._course, self._recorder, self._board, self._desk, self._orders, self._teller
         )
         self._calling: str | None = None
+        self._ending = False
 
     @workflow.run
     async def run(self, request: CarriedRequest) -> RequestResult:
@@ -87,7 +88,7 @@ class CascadeWorkflow:
         with a fixed number of arguments fails the Workflow task for ever on a Signal with more, and the SDK drops what
         it cannot decode.
         """
-        arrival = Arrival(name, tuple(payloads))
+        arrival = Arrival(name, tuple(payloads), after_end=self._ending)
         desk = self._orders if name == OVERRIDE_SIGNAL else self._desk
         desk.receive(arrival)
 
@@ -271,6 +272,7 @@ class CascadeWorkflow:
 
     async def _commit_end(self, finish: Finish) -> RequestResult:
         """Commit the end, and after it whatever still arrives, until nothing more does."""
+        self._ending = True
         result = finish.result.model_copy(update={"ended_at": workflow.now()})
         self._recorder.note(
             RecordKind.ENDED,

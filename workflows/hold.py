@@ -1,8 +1,9 @@
 """The hold: an answer waits for a person until a valid decision arrives or the hold expires.
 
 Everything that arrives is judged in history order and recorded. The first valid decision takes effect; under a quorum
-it is the one that completes it, and those before are counted. What arrives with or after it is superseded. Nothing
-happening means the rungs of the ladder, one after the other, and at last the safe output, never the answer.
+it is the one that completes it, and those before are counted. What arrives with or after it is superseded; what
+arrives once the request is ending is late, so that nobody who has seen the end is told anything else. Nothing happening
+means the rungs of the ladder, one after the other, and at last the safe output, never the answer.
 """
 
 from __future__ import annotations
@@ -213,20 +214,19 @@ class HoldDesk:
             size += arrival.size
             envelope = await self._read(arrival, None)
             if isinstance(envelope, DecisionEnvelope):
-                envelope = self._outdone(envelope, because)
+                envelope = self._outdone(envelope, because, late=arrival.after_end or because is None)
             judged.append(envelope)
             self._recorder.judged(envelope)
         return tuple(judged)
 
-    def _outdone(self, envelope: DecisionEnvelope, because: str | None) -> JudgedDecision:
+    def _outdone(self, envelope: DecisionEnvelope, because: str | None, *, late: bool) -> JudgedDecision:
         if envelope.request_id != self._request_id or envelope.tenant != self._tenant:
             return _judged(envelope, DecisionStatus.UNAUTHORISED, f"made for request {envelope.request_id}")
         if envelope.decision_id in self._seen:
             return _judged(envelope, DecisionStatus.DUPLICATE, "a decision with this id has already been judged")
         self._seen.add(envelope.decision_id)
-        if because is None:
-            return _judged(envelope, DecisionStatus.LATE, "the request no longer waits for a decision")
-        return _judged(envelope, DecisionStatus.SUPERSEDED, because)
+        status = DecisionStatus.LATE if late else DecisionStatus.SUPERSEDED
+        return _judged(envelope, status, because or "the request no longer waits for a decision")
 
     async def _judge(self, arrival: Arrival, held: HeldState, room: HoldRoom) -> JudgedDecision:
         terms = held.terms

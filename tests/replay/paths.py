@@ -252,7 +252,7 @@ async def second_decision_superseded(rig: Rig) -> None:
 
 
 @path
-async def superseded_while_committing(rig: Rig) -> None:
+async def late_while_committing(rig: Rig) -> None:
     rig.ledger.may_end.clear()
     async with rig.working():
         await rig.start(constraints=HIGH)
@@ -260,7 +260,7 @@ async def superseded_while_committing(rig: Rig) -> None:
         await rig.ledger.ending.wait()
         await rig.decide(ReviewVerdict.REJECT)
         rig.ledger.may_end.set()
-        await rig.ends(Outcome.APPROVED, "applied", "superseded")
+        await rig.ends(Outcome.APPROVED, "applied", "late")
 
 
 # Policies that say otherwise than the defaults: a history of a default cannot show that the setting is still read.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -13,13 +14,14 @@ from temporalio.testing import WorkflowEnvironment
 
 from domain.errors import ProviderError
 from domain.guardrails import Verdict
+from domain.ledger import Ending
 from domain.ports import ModelCall
 from domain.progress import Progress
 from domain.request import Outcome, Status
 from domain.review import ReviewVerdict
 from domain.stage import FailureKind, StageAnswer
 from tests.examples import POLICY, SAFE, request, snapshot
-from tests.fakes import answer_of
+from tests.fakes import MemoryLedger, answer_of
 from tests.workflows.harness import Harness, by_confidence
 
 
@@ -240,6 +242,34 @@ async def test_decisions_without_effect_are_recorded(harness: Harness, changes: 
     result = await handle.result()
     assert result.outcome is Outcome.REJECTED
     assert harness.ledger.statuses(handle.id) == [status, "applied"]
+
+
+class SlowToAnswer(MemoryLedger):
+    """A ledger that has committed the end, for all to see, before the Workflow hears of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen, self.heard = asyncio.Event(), asyncio.Event()
+
+    async def end(self, ending: Ending) -> None:
+        await super().end(ending)
+        self.seen.set()
+        await self.heard.wait()
+
+
+async def test_whoever_saw_the_end_decides_too_late(time_skipping: WorkflowEnvironment) -> None:
+    harness, ledger = Harness(time_skipping.client, by_confidence(0.95)), SlowToAnswer()
+    harness.ledger = ledger
+    async with harness.working():
+        handle = await harness.start(request(constraints={"risk": "high"}))
+        await harness.decide(handle, ReviewVerdict.APPROVE)
+        await ledger.seen.wait()
+        await harness.decide(handle, ReviewVerdict.REJECT)
+        ledger.heard.set()
+        assert (await handle.result()).outcome is Outcome.APPROVED
+    applied, late = ledger.decisions[handle.id]
+    assert (applied.status, late.status) == ("applied", "late")
+    assert late.because == "rita had decided already: approve"
 
 
 @pytest.mark.parametrize("payload", ["yes", 7, None, {"verdict": "approve"}, {"verdict": ["approve"]}, [1], "\x00"])

@@ -102,12 +102,12 @@ class Hold(RuleBasedStateMachine):
         seen: set[str] = set()
         orders = OrderDesk(request(), self.recorder, seen)
         self.desk = PaperDesk("req_1", "acme", self.recorder, orders, seen)
-        self.queue: list[dict[str, Any]] = []
+        self.queue: list[tuple[dict[str, Any], bool]] = []
         self.sent: list[dict[str, Any]] = []
         self.seen: set[str] = set()
         self.expected: list[DecisionStatus] = []
         self.because: str | None = None
-        self.ended = False
+        self.ended = self.ending = False
         self.needed = 1
         self.open(1, "the answer", True)
 
@@ -142,9 +142,9 @@ class Hold(RuleBasedStateMachine):
     def send(self, fields: dict[str, Any]) -> None:
         """Signal something."""
         self.sent.append(fields)
-        self.queue.append(fields)
+        self.queue.append((fields, self.ending))
         payload = TemporalPayload(data=json.dumps(fields).encode())
-        self.desk.receive(Arrival(DECIDE_SIGNAL, (RawValue(payload),)))
+        self.desk.receive(Arrival(DECIDE_SIGNAL, (RawValue(payload),), after_end=self.ending))
 
     @rule(
         verdict=st.sampled_from(ReviewVerdict),
@@ -244,16 +244,22 @@ class Hold(RuleBasedStateMachine):
 
     @precondition(lambda self: self.ended)
     @rule()
+    def end(self) -> None:
+        """The end of the request is on its way to the ledger, where others see it."""
+        self.ending = True
+
+    @precondition(lambda self: self.ended)
+    @rule()
     def turn_away(self) -> None:
         """The end is committed; what came meanwhile is judged."""
         at_once(self.desk.turn_away(self.because))
         while self.queue:
-            self.expected.append(self.outdone(self.queue.pop(0)))
+            self.expected.append(self.outdone(*self.queue.pop(0)))
 
     def expect(self) -> DecisionEnvelope | None:
         """The reference: what must become of everything in the queue, and the decision that ends the hold."""
         while self.queue:
-            fields = self.queue.pop(0)
+            fields, _ = self.queue.pop(0)
             status = self.reference(fields)
             self.expected.append(status)
             if status not in (DecisionStatus.APPLIED, DecisionStatus.COUNTED):
@@ -268,13 +274,13 @@ class Hold(RuleBasedStateMachine):
                 if status is DecisionStatus.APPLIED:
                     self.because = f"{envelope.reviewer} had decided already"
                     while self.queue:
-                        self.expected.append(self.outdone(self.queue.pop(0)))
+                        self.expected.append(self.outdone(*self.queue.pop(0)))
                 return envelope
             if envelope.queue is not None:
                 self.held = self.held.model_copy(update={"approvals": ()})
         return None
 
-    def outdone(self, fields: dict[str, Any]) -> DecisionStatus:
+    def outdone(self, fields: dict[str, Any], after_end: bool) -> DecisionStatus:
         """What must become of a decision that cannot have an effect any more."""
         if fields["verdict"] == "perhaps" or not fields["decision_id"]:
             return DecisionStatus.MALFORMED
@@ -283,7 +289,7 @@ class Hold(RuleBasedStateMachine):
         if fields["decision_id"] in self.seen:
             return DecisionStatus.DUPLICATE
         self.seen.add(fields["decision_id"])
-        return DecisionStatus.LATE if self.because is None else DecisionStatus.SUPERSEDED
+        return DecisionStatus.LATE if self.because is None or after_end else DecisionStatus.SUPERSEDED
 
     def reference(self, fields: dict[str, Any]) -> DecisionStatus:
         """What must become of a decision while something is held."""
