@@ -11,7 +11,7 @@ TEST_READY := $(VENV)/.ready-to-test
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-holds pictures golden lock clean
+.PHONY: help run test chaos check bench bench-holds pictures golden lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ run: $(RUN_READY) ## Start the whole stack in this terminal (ARGS="--once" feeds
 
 test: $(TEST_READY) ## Run the tests (ARGS="tests/domain -q" for a part)
 	@PYTEST_ADDOPTS="--numprocesses 2 --dist loadfile" $(BIN)/python -m pytest $(ARGS)
+
+chaos: $(TEST_READY) ## Race 500 decisions against the expiry of their holds (ARGS="--trials 5000" for more)
+	@$(BIN)/python -m pytest tests/workflows/test_expiry_race.py --trials 500 $(ARGS)
 
 check: $(TEST_READY) ## Lint, formatting, types and layers
 	@$(BIN)/ruff check .

@@ -33,6 +33,17 @@ def binary(name: str) -> str:
     return found
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a campaign try more often than everyday's tests do."""
+    parser.addoption("--trials", type=int, default=100, help="races between a decision and the expiry of its hold")
+
+
+@pytest.fixture
+def trials(pytestconfig: pytest.Config) -> int:
+    """How often a race is run."""
+    return int(pytestconfig.getoption("--trials"))
+
+
 @pytest.fixture(scope="session")
 async def dev_server() -> AsyncIterator[WorkflowEnvironment]:
     """A real Temporal dev server in memory: for concurrency."""

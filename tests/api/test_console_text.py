@@ -79,9 +79,9 @@ def test_what_is_shortened_keeps_every_change(above: int, below: int) -> None:
     ],
 )
 def test_no_pair_of_texts_takes_long(before: str, after: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     found = changes(before, after)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     assert "".join(change.text for change in found if change.kind != "gone") == after
 
 

@@ -41,8 +41,8 @@ async def test_from_hold_to_release_with_an_edit_and_a_second_approver(console: 
 
 
 async def test_an_expired_review_cannot_be_decided(console: ConsoleStack) -> None:
-    request_id = await console.hold(says("Too slow."), "brief")
     async with console.person("rita") as rita, console.person("otto", java_script_enabled=False) as otto:
+        request_id = await console.hold(says("Too slow."), "brief")
         for person in (rita, otto):
             await person.review(request_id)
         ended = await console.in_state(request_id, "refused")

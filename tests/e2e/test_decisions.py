@@ -22,6 +22,9 @@ from domain.payload import sha256_text
 from standalone.stack import temporal_binary
 from tests.e2e.live import SAFE, Json, Live, says, until
 
+LOST = ("superseded", "late")
+"""What a decision is that comes second: late if the request is ending by then, which no test can time."""
+
 
 async def test_fifty_times_the_same_decision_at_once_is_one_decision(live: Live) -> None:
     request_id = await live.submit_risky(says("The one answer."))
@@ -38,7 +41,6 @@ async def test_fifty_times_the_same_decision_at_once_is_one_decision(live: Live)
 
 
 async def test_of_two_opposite_decisions_at_once_exactly_one_wins_and_both_callers_learn_it(live: Live) -> None:
-    """Whichever comes second is superseded, or late when the request has ended by then; both say who decided."""
     requests = await asyncio.gather(*(live.submit_risky(says(f"Answer {number}.")) for number in range(5)))
     reviews = [await live.held(request_id) for request_id in requests]
     for review in reviews:
@@ -49,7 +51,7 @@ async def test_of_two_opposite_decisions_at_once_exactly_one_wins_and_both_calle
         winner = "rita" if won is approval else "otto"
         assert (won.status_code, won.json()["status"]) == (200, "applied")
         assert lost.status_code == 409
-        assert lost.json()["status"] in ("superseded", "late")
+        assert lost.json()["status"] in LOST
         assert lost.json()["error"]["code"] == f"decision_{lost.json()['status']}"
         for answer in (won, lost):
             assert answer.json()["review"]["decided_by"] == winner
@@ -66,10 +68,10 @@ async def test_the_loser_of_two_decisions_that_arrive_together_is_told_who_won(l
         ]
         await until("Temporal has taken both Signals", lambda: _taken(live, review["id"], 2))
     answers = [answer.json() for answer in await asyncio.gather(*pending)]
-    statuses = sorted(answer["status"] for answer in answers)
-    assert statuses == ["applied", "superseded"]
     winner = "otto" if answers[0]["status"] == "applied" else "rita"
-    lost = answers[1 if winner == "otto" else 0]
+    won, lost = answers if winner == "otto" else reversed(answers)
+    assert won["status"] == "applied"
+    assert lost["status"] in LOST
     assert lost["because"] == f"{winner} had decided already: {'reject' if winner == 'otto' else 'approve'}"
     await _only_one_applied(live, review, winner)
 
@@ -246,7 +248,8 @@ async def test_many_long_edits_at_once_do_not_choke_the_request(live: Live) -> N
         pending = [asyncio.create_task(live.decide(review, "edit", output=text, wait=30)) for text in texts]
         await until("Temporal has taken all Signals", lambda: _taken(live, review["id"], len(texts)))
     statuses = [(await answer).json()["status"] for answer in pending]
-    assert Counter(statuses) == {"applied": 1, "superseded": 9}
+    assert statuses.count("applied") == 1
+    assert set(statuses) <= {"applied", *LOST}
     assert (await live.ended(review["id"]))["output"] == texts[statuses.index("applied")]
 
 

@@ -185,10 +185,10 @@ def test_no_formula_breaks_the_check(text: str) -> None:
 )
 def test_a_long_hostile_text_is_judged_in_time(piece: str) -> None:
     text = piece * (64_000 // len(piece))
-    began = time.perf_counter()
+    began = time.process_time()
     verify_arithmetic(text)
     CITATIONS.verify(text)
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10
 
 
 @pytest.mark.parametrize(

@@ -232,7 +232,7 @@ async def test_cancelling_in_a_hold_is_recorded(harness: Harness) -> None:
         ({"signature": "forged"}, "unauthorised"),
         ({"request_id": "req_other"}, "unauthorised"),
         ({"tenant": "other"}, "unauthorised"),
-        ({"decided_at": "2100-01-01T00:00:00Z"}, "late"),
+        ({"decided_at": "9999-01-01T00:00:00Z"}, "late"),
     ],
 )
 async def test_decisions_without_effect_are_recorded(harness: Harness, changes: dict[str, object], status: str) -> None:

@@ -16,12 +16,13 @@ from tests.examples import SAFE
 from tests.workflows.harness import Harness, by_confidence
 from tests.workflows.test_review_paths import risky
 
-TRIALS = 500
 AT_ONCE = 100
 LASTS = timedelta(seconds=1)
 
 
-async def test_of_a_decision_and_the_expiry_exactly_one_takes_effect(dev_server: WorkflowEnvironment) -> None:
+async def test_of_a_decision_and_the_expiry_exactly_one_takes_effect(
+    dev_server: WorkflowEnvironment, trials: int
+) -> None:
     """Whichever comes second is recorded as late, or is told that the request has ended."""
     chance = random.Random(7)
     gate = asyncio.Semaphore(AT_ONCE)
@@ -44,11 +45,12 @@ async def test_of_a_decision_and_the_expiry_exactly_one_takes_effect(dev_server:
                 assert ended == ["ended"]
                 return result.outcome, tuple(harness.ledger.statuses(handle.id))
 
-        seen = Counter(await asyncio.gather(*(trial() for _ in range(TRIALS))))
-    assert seen.total() == TRIALS
+        seen = Counter(await asyncio.gather(*(trial() for _ in range(trials))))
+    assert seen.total() == trials
     assert set(seen) <= {
         (Outcome.APPROVED, ("applied",)),
         (Outcome.EXPIRED, ("late",)),
         (Outcome.EXPIRED, ()),  # the Workflow was closed: whoever signals is told so, and the API records it as late
     }
-    assert min(seen[(Outcome.APPROVED, ("applied",))], TRIALS - seen[(Outcome.APPROVED, ("applied",))]) > 20, seen
+    approved = seen[(Outcome.APPROVED, ("applied",))]
+    assert min(approved, trials - approved) > trials / 25, seen
